@@ -1,0 +1,3 @@
+//! The `predixy` command: arguments in, exit code out; the only place that prints or exits.
+
+fn main() {}
