@@ -98,11 +98,11 @@ impl Multiplexor {
         let mut buffer = self.buffer.borrow_mut();
         let timeout = timeout_us.map(time_span);
         let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        let (queue, start) = (self.queue.as_raw_fd(), buffer.as_mut_ptr().cast());
-        // SAFETY: `start` is that of `buffer`, which holds EVENTS_MAX and is ours for the call;
+        let (queue, start, room) = (self.queue.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
+        let (start, nothing) = (start.cast(), std::ptr::null());
+        // SAFETY: `start` and `room` are those of `buffer`, which is ours to write for the call;
         // there are no changes, and the timeout is null or outlives the call.
-        let waited =
-            unsafe { libc::kevent(queue, std::ptr::null(), 0, start, EVENTS_MAX as _, timeout) };
+        let waited = unsafe { libc::kevent(queue, nothing, 0, start, room as _, timeout) };
         let count = match check(waited) {
             Ok(count) => usize::try_from(count).unwrap_or(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
