@@ -23,6 +23,7 @@ mod secret;
 use std::path::{Path, PathBuf};
 
 use crate::base::address::Address;
+use conf_parser::Tree;
 
 pub use authority::{AuthorityConf, IdentityConf};
 pub use command_names::{CommandId, CommandTable, Rights};
@@ -104,7 +105,26 @@ impl Conf {
     pub fn load(path: &Path, overrides: &[Override]) -> Result<Conf, Vec<ConfError>> {
         let mut report = Report::default();
         let tree = conf_parser::load(path, &mut report);
-        let conf = tree.sound.then(|| checker::check(&tree, overrides, &mut report));
+        Conf::check(&tree, overrides, report)
+    }
+
+    /// Checks `text` as if it were the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conf::load`].
+    pub fn parse(path: &Path, text: &[u8], overrides: &[Override]) -> Result<Conf, Vec<ConfError>> {
+        let mut report = Report::default();
+        let tree = conf_parser::parse(path, text, &mut report);
+        Conf::check(&tree, overrides, report)
+    }
+
+    fn check(
+        tree: &Tree,
+        overrides: &[Override],
+        mut report: Report,
+    ) -> Result<Conf, Vec<ConfError>> {
+        let conf = tree.sound.then(|| checker::check(tree, overrides, &mut report));
         match conf {
             Some(conf) if report.errors.is_empty() => {
                 Ok(Conf { warnings: report.warnings, ..conf })

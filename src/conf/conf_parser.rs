@@ -69,6 +69,14 @@ pub fn load(path: &Path, report: &mut Report) -> Tree {
     parser.run()
 }
 
+/// Reads `text` as if it were the file at `path`, beside which it looks for what is included.
+#[must_use]
+pub fn parse(path: &Path, text: &[u8], report: &mut Report) -> Tree {
+    let mut parser = Parser::new(report);
+    parser.take(path.to_owned(), text.to_vec(), None);
+    parser.run()
+}
+
 /// Blocks in blocks; a file that nests deeper is refused.
 const DEPTH_MAX: usize = 10;
 
@@ -208,6 +216,10 @@ impl Parser<'_> {
         if file.read_to_end(&mut bytes).is_err() {
             return self.fail_to_open(from, format!("read file {} error", path.display()));
         }
+        self.take(path, bytes, from);
+    }
+
+    fn take(&mut self, path: PathBuf, bytes: Vec<u8>, from: Option<Place>) {
         let length = bytes.len() as u64;
         if length > self.bytes_left {
             let message = format!(
@@ -446,5 +458,214 @@ fn without_number(error: &io::Error) -> String {
     match text.rfind(" (os error ") {
         Some(end) => text[..end].to_owned(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(key: &str, value: &str) -> Line {
+        Line::Pair { key: key.as_bytes().into(), value: value.as_bytes().into() }
+    }
+
+    fn begin(key: &str, value: &str) -> Line {
+        Line::Begin { key: key.as_bytes().into(), value: value.as_bytes().into() }
+    }
+
+    fn wrong(why: &'static str, meant: Line) -> Line {
+        Line::wrong(why, meant)
+    }
+
+    /// A line must mean the same with a carriage return at its end, and with blanks before it.
+    #[track_caller]
+    fn check(line: &str, want: Line) {
+        assert_eq!(Line::parse(line.as_bytes()), want, "{line:?}");
+        assert_eq!(Line::parse(format!("{line}\r").as_bytes()), want, "{line:?} and CR");
+        assert_eq!(Line::parse(format!(" \t{line}").as_bytes()), want, "blanks and {line:?}");
+    }
+
+    #[test]
+    fn a_line_may_be_blank() {
+        check("", Line::Blank);
+        check(" \t ", Line::Blank);
+        check("# Key value {", Line::Blank);
+    }
+
+    #[test]
+    fn a_value_without_quotes_ends_before_a_comment() {
+        check("K   abc   ", pair("K", "abc"));
+        check("K abc#def", pair("K", "abc"));
+        check("K#abc", pair("K", ""));
+        check("K # abc", pair("K", ""));
+        check("K", pair("K", ""));
+        check("\"K\" v", pair("\"K\"", "v"));
+        check("K a \"b\" c", pair("K", "a \"b\" c"));
+    }
+
+    #[test]
+    fn d23_only_trailing_blanks_are_trimmed() {
+        check("K\tabc def  # c", pair("K", "abc def"));
+        check("LogRotate 1d 2G", pair("LogRotate", "1d 2G"));
+        check("KeyPrefix ab cd\t ef", pair("KeyPrefix", "ab cd\t ef"));
+        check("bj 20 5", pair("bj", "20 5"));
+        check("Auth a b c {", begin("Auth", "a b c"));
+    }
+
+    #[test]
+    fn a_value_in_quotes_may_hold_anything() {
+        check("K \"abc#def\"", pair("K", "abc#def"));
+        check("K \"a \\\"x\\\" b\"", pair("K", "a \"x\" b"));
+        check("K \"a\\\\b\"", pair("K", "a\\b"));
+        check("K \"a\\\\\"", pair("K", "a\\"));
+        check("K \" a \" # c", pair("K", " a "));
+        check("K \"\"", pair("K", ""));
+        check("K \"{\"", pair("K", "{"));
+    }
+
+    #[test]
+    fn another_backslash_stands_for_itself() {
+        let odd = |value| Line::Odd { why: ODD_ESCAPE, meant: Box::new(pair("K", value)) };
+        check("K \"a\\nb\"", odd("a\\nb"));
+        check("K \"a\\n\\\"b\"", odd("a\\n\"b"));
+    }
+
+    #[test]
+    fn a_string_must_end() {
+        let why = "the value has no closing \"";
+        check("K \"unterminated", wrong(why, pair("K", "unterminated")));
+        check("K \"", wrong(why, pair("K", "")));
+        check("Auth \"secret {", wrong(why, begin("Auth", "secret")));
+    }
+
+    #[test]
+    fn a_brace_at_the_end_begins_a_block() {
+        check("K {", begin("K", ""));
+        check("K abc{", begin("K", "abc"));
+        check("K abc {", begin("K", "abc"));
+        check("K \"abc\" {", begin("K", "abc"));
+        check("K \"abc\"{ # x", begin("K", "abc"));
+        check("K {}", pair("K", "{}"));
+    }
+
+    #[test]
+    fn d25_blanks_a_comment_or_a_carriage_return_may_follow_a_brace() {
+        check("K abc { # c", begin("K", "abc"));
+        check("K { \t", begin("K", ""));
+        check("K {#", begin("K", ""));
+        check("}  # note", Line::End);
+        check("}", Line::End);
+    }
+
+    #[test]
+    fn what_follows_a_quoted_value_or_a_brace_is_a_mistake() {
+        check("K \"abc\" def", wrong(AFTER_QUOTE, pair("K", "abc")));
+        check("K \"abc\" def {", wrong(AFTER_QUOTE, begin("K", "abc")));
+        check("K \"abc\" { x", wrong("only a comment may follow {", begin("K", "abc")));
+    }
+
+    #[test]
+    fn a_misplaced_brace_is_a_mistake_where_it_stands() {
+        let alone = "} must stand alone on its line";
+        check("} }", wrong(alone, Line::End));
+        check("}}", wrong(alone, Line::End));
+        check("}x", wrong(alone, Line::End));
+        check("{", Line::LoneBrace);
+        check("K{", wrong("a blank must stand before {", begin("K", "")));
+        check("K{ x", pair("K{", "x"));
+    }
+
+    /// The tree as one line, and the mistakes.
+    fn read(text: &str) -> (String, Vec<String>) {
+        let mut report = Report::default();
+        let tree = parse(Path::new("/c"), text.as_bytes(), &mut report);
+        (show(&tree.nodes), report.errors.iter().map(ConfError::to_string).collect())
+    }
+
+    fn show(nodes: &[Node]) -> String {
+        let show_one = |node: &Node| {
+            let (key, value, line) = (node.key_text(), node.text(), node.place.line);
+            match node.scope.as_slice() {
+                [] => format!("{line}:{key}={value}"),
+                scope => format!("{line}:{key}={value}({})", show(scope)),
+            }
+        };
+        nodes.iter().map(show_one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn blocks_hold_lines_and_blocks() {
+        let (tree, errors) = read("A 1\nB x {\n C 2\n D {\n  + 3\n }\n}\n\nE {\n}\nF");
+        assert_eq!(tree, "1:A=1 2:B=x(3:C=2 4:D=(5:+=3)) 9:E= 11:F=");
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    #[test]
+    fn d25_a_file_may_have_carriage_returns_and_a_byte_order_mark() {
+        let (tree, errors) = read("\u{feff}A 1\r\nB x {\r\n C 2\r\n}\r\nD\r\n");
+        assert_eq!(tree, "1:A=1 2:B=x(3:C=2) 5:D=");
+        assert!(errors.is_empty(), "{errors:?}");
+    }
+
+    #[test]
+    fn braces_that_do_not_match_are_told() {
+        check_errors("A\n}\n", &["parse error unmatched end scope in /c:2"]);
+        check_errors(
+            "A {\nB {\n",
+            &["parse error some scope no end /c:2", "parse error some scope no end /c:1"],
+        );
+        check_errors(
+            "A\n{\n}\n",
+            &["parse error in /c:2: { must stand at the end of the line of its key"],
+        );
+        check_errors(
+            "A {\nB \"x\" y\n}}\n",
+            &[
+                "parse error in /c:2: only { or a comment may follow the closing \"; write \\\" for a quote inside",
+                "parse error in /c:3: } must stand alone on its line",
+            ],
+        );
+    }
+
+    #[track_caller]
+    fn check_errors(text: &str, want: &[&str]) {
+        assert_eq!(read(text).1, want);
+        assert_eq!(read(&text.replace('\n', "\r\n")).1, want, "with carriage returns");
+    }
+
+    #[test]
+    fn ten_blocks_may_stand_in_each_other() {
+        let nested = |depth| "A {\n".repeat(depth) + "B\n" + &"}\n".repeat(depth);
+        check_errors(&nested(10), &[]);
+        check_errors(&nested(11), &["node depth limit 10 in /c:11"]);
+        check_errors(&nested(100), &["node depth limit 10 in /c:11"]);
+        let (tree, _) = read(&(nested(12) + "C 1\n"));
+        assert!(tree.ends_with(" 26:C=1"), "{tree}");
+    }
+
+    #[test]
+    fn a_hundred_thousand_open_blocks_are_no_harm() {
+        let (_, errors) = read(&"A {\n".repeat(100_000));
+        assert_eq!(errors.len(), 11);
+    }
+
+    #[test]
+    fn a_path_has_one_identity() {
+        let here = std::env::current_dir().unwrap();
+        let plain = here.join("a.conf");
+        assert_eq!(identity(&here.join("./a.conf")), identity(&plain));
+        assert_eq!(identity(&here.join("src/../a.conf")), identity(&plain));
+        assert_ne!(identity(&here.join("src/a.conf")), identity(&plain));
+    }
+
+    #[test]
+    fn an_included_path_begins_where_the_including_file_is() {
+        let check = |parent: &str, name: &str, want: &str| {
+            assert_eq!(beside(Path::new(parent), name.as_bytes()), Path::new(want));
+        };
+        check("/etc/predixy.conf", "auth.conf", "/etc/auth.conf");
+        check("/etc/./predixy.conf", "inc/auth.conf", "/etc/./inc/auth.conf");
+        check("/predixy.conf", "auth.conf", "/auth.conf");
+        check("/etc/predixy.conf", "/srv/auth.conf", "/srv/auth.conf");
     }
 }
