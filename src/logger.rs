@@ -10,22 +10,28 @@
 
 mod line;
 mod log_file_sink;
-mod platform;
 mod queue;
+mod rotation;
+#[cfg(test)]
+mod testing;
 
 use std::cell::Cell;
 use std::fmt;
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use line::Shown;
+use crate::sys::{clock, thread};
 use line::{Head, Renderer};
 use log_file_sink::LogFileSink;
-pub use log_file_sink::Rotation;
 use queue::{Batch, LogQueue, Order};
+
+pub use crate::{log_debug, log_error, log_info, log_notice, log_verb, log_warn};
+pub use line::Shown;
+pub use rotation::Rotation;
 
 /// How long closing waits for a disk or a pipe that does not take the last lines.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -87,11 +93,23 @@ pub enum Target {
     Nowhere,
 }
 
-/// What a logger is told at the beginning.
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// As predixy writes it.
+    #[default]
+    Text,
+    /// An object with `time`, `level`, `source` and `message`.
+    Json,
+}
+
+/// What a logger is told at the beginning, and when it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where lines go.
     pub target: Target,
+    /// What a line looks like.
+    pub format: Format,
     /// By level: each thread logs every so many-th line; none if it is not positive.
     pub samples: [i32; 6],
     /// Whether a line may be dropped instead of waiting for room.
@@ -100,7 +118,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { target: Target::Stdout, samples: [0, 0, 0, 1, 1, 1], allow_miss_log: true }
+        Settings {
+            target: Target::Stdout,
+            format: Format::Text,
+            samples: [0, 0, 0, 1, 1, 1],
+            allow_miss_log: true,
+        }
     }
 }
 
@@ -115,7 +138,11 @@ pub struct Logger {
 #[derive(Debug)]
 enum Outlet {
     /// To a thread that writes.
-    Writer(Arc<LogQueue>),
+    Writer {
+        queue: Arc<LogQueue>,
+        /// What that thread was last told.
+        told: Mutex<(Target, Format)>,
+    },
     Memory(Mutex<Memory>),
     Nowhere,
 }
@@ -123,24 +150,26 @@ enum Outlet {
 #[derive(Debug)]
 struct Memory {
     renderer: Renderer,
+    format: Format,
     lines: Vec<String>,
 }
 
 impl Logger {
     /// Opens the target, and starts the thread that writes to it if there is one.
     pub fn new(settings: &Settings) -> io::Result<Arc<Logger>> {
+        let format = settings.format;
         let outlet = match &settings.target {
             Target::Memory => {
-                let renderer = Renderer::new(platform::local_time);
-                Outlet::Memory(Mutex::new(Memory { renderer, lines: Vec::new() }))
+                let renderer = Renderer::new(clock::local_time);
+                Outlet::Memory(Mutex::new(Memory { renderer, format, lines: Vec::new() }))
             }
             Target::Nowhere => Outlet::Nowhere,
             target => {
                 let sink = open(target)?;
                 let queue = Arc::new(LogQueue::default());
                 let writers = Arc::clone(&queue);
-                platform::spawn("logger", move || write_lines(&writers, sink))?;
-                Outlet::Writer(queue)
+                thread::spawn("logger", move || Writer::new(sink, format).run(&writers))?;
+                Outlet::Writer { queue, told: Mutex::new((target.clone(), format)) }
             }
         };
         Ok(Arc::new(Logger {
@@ -170,19 +199,27 @@ impl Logger {
         self.allow_miss_log.store(allow, Relaxed);
     }
 
-    /// Writes to another target from now on. Nothing changes if it cannot be opened. A logger
-    /// without a writing thread stays as it is.
-    pub fn change_target(&self, target: &Target) -> io::Result<()> {
-        if let Outlet::Writer(queue) = &self.outlet {
-            queue.command(Order::Use(Box::new(open(target)?)));
+    /// Follows other settings from now on, and opens the file again even if it is the same.
+    /// Nothing changes if that is an error. Between writing and not writing it cannot change.
+    pub fn change(&self, settings: &Settings) -> io::Result<()> {
+        if let Outlet::Writer { queue, told } = &self.outlet {
+            let mut told = lock(told);
+            let new = (settings.target.clone(), settings.format);
+            let sink = if new.0 == told.0 { None } else { Some(Box::new(open(&new.0)?)) };
+            queue.command(Order { sink, format: new.1 });
+            *told = new;
         }
+        for (level, sample) in Level::ALL.into_iter().zip(settings.samples) {
+            self.set_sample(level, sample);
+        }
+        self.set_allow_miss_log(settings.allow_miss_log);
         Ok(())
     }
 
     /// Opens the file by its name again, for it may have been moved away.
     pub fn reopen(&self) {
-        if let Outlet::Writer(queue) = &self.outlet {
-            queue.command(Order::Reopen);
+        if let Outlet::Writer { queue, told } = &self.outlet {
+            queue.command(Order { sink: None, format: lock(told).1 });
         }
     }
 
@@ -190,7 +227,7 @@ impl Logger {
     /// two seconds; tells whether all is written.
     pub fn close(&self) -> bool {
         match &self.outlet {
-            Outlet::Writer(queue) => queue.close(CLOSE_PATIENCE),
+            Outlet::Writer { queue, .. } => queue.close(CLOSE_PATIENCE),
             Outlet::Memory(_) | Outlet::Nowhere => true,
         }
     }
@@ -211,24 +248,25 @@ impl Logger {
     #[must_use]
     pub fn take_lines(&self) -> Vec<String> {
         match &self.outlet {
-            Outlet::Memory(memory) => std::mem::take(&mut lock(memory).lines),
-            Outlet::Writer(_) | Outlet::Nowhere => Vec::new(),
+            Outlet::Memory(memory) => mem::take(&mut lock(memory).lines),
+            Outlet::Writer { .. } | Outlet::Nowhere => Vec::new(),
         }
     }
 
     /// Forms the message and hands it over; `scratch` is what that may use.
     fn log(&self, head: Head, scratch: &mut String, message: fmt::Arguments<'_>) {
         let may_miss = self.allow_miss_log();
-        if let Outlet::Writer(queue) = &self.outlet {
-            if may_miss && queue.drops() {
-                return;
-            }
+        if let Outlet::Writer { queue, .. } = &self.outlet
+            && may_miss
+            && queue.drops()
+        {
+            return;
         }
         scratch.clear();
         line::compose(scratch, message);
         match &self.outlet {
-            Outlet::Writer(queue) if may_miss => queue.offer(head, scratch),
-            Outlet::Writer(queue) => queue.put(head, scratch),
+            Outlet::Writer { queue, .. } if may_miss => queue.offer(head, scratch),
+            Outlet::Writer { queue, .. } => queue.put(head, scratch),
             Outlet::Memory(memory) => lock(memory).keep(&head, scratch),
             Outlet::Nowhere => {}
         }
@@ -247,7 +285,7 @@ impl Memory {
             self.lines.drain(..REMEMBERED_MAX / 2);
         }
         let mut line = String::new();
-        self.renderer.render(&mut line, head, message);
+        self.renderer.render(&mut line, self.format, head, message);
         line.pop();
         self.lines.push(line);
     }
@@ -285,7 +323,7 @@ impl Log {
     /// Writes a line; for the macros.
     #[cold]
     pub fn write(&self, level: Level, file: &'static str, line: u32, message: fmt::Arguments<'_>) {
-        let head = Head { wall_us: platform::wall_us(), level, file, line };
+        let head = Head { wall_us: clock::wall_us(), level, file, line };
         // Whoever logs while a message is formed finds no scratch, and makes do with a new one.
         let mut scratch = self.scratch.take();
         self.logger.log(head, &mut scratch, message);
@@ -354,57 +392,321 @@ macro_rules! log_error {
     ($log:expr, $($message:tt)+) => { $crate::log_at!($log, $crate::logger::Level::Error, $($message)+) };
 }
 
-pub use crate::{log_debug, log_error, log_info, log_notice, log_verb, log_warn};
-
 /// Opens what a writing thread writes to.
 fn open(target: &Target) -> io::Result<LogFileSink> {
     match target {
         Target::File { path, rotation } => {
-            let now_s = i64::try_from(platform::wall_us() / 1_000_000).unwrap_or(i64::MAX);
-            LogFileSink::open(path, *rotation, platform::local_time, now_s)
+            let now_s = i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(i64::MAX);
+            LogFileSink::open(path, *rotation, clock::local_time, now_s)
         }
-        Target::Stdout | Target::Memory | Target::Nowhere => {
-            LogFileSink::stdout(platform::local_time)
-        }
+        Target::Stdout | Target::Memory | Target::Nowhere => LogFileSink::stdout(clock::local_time),
     }
 }
 
-/// The thread that writes.
-fn write_lines(queue: &LogQueue, mut sink: LogFileSink) {
-    let mut renderer = Renderer::new(platform::local_time);
-    let mut batch = Batch::default();
-    let mut line = String::new();
-    // Lines that were dropped, and lines that the target did not take: told with the next that
-    // it may take.
-    let mut lost = 0;
-    loop {
-        let work = queue.take(&mut batch);
-        match work.order {
-            Some(Order::Reopen) => lost += sink.reopen(),
-            Some(Order::Use(other)) => sink = *other,
-            None => {}
+/// What the thread that writes owns.
+struct Writer {
+    sink: LogFileSink,
+    format: Format,
+    renderer: Renderer,
+    line: String,
+    /// Lines that were dropped, or that the sink could not write: told with the next that it may
+    /// be able to.
+    missed: u64,
+}
+
+impl Writer {
+    fn new(sink: LogFileSink, format: Format) -> Writer {
+        let renderer = Renderer::new(clock::local_time);
+        Writer { sink, format, renderer, line: String::new(), missed: 0 }
+    }
+
+    fn run(mut self, queue: &LogQueue) {
+        let mut batch = Batch::default();
+        loop {
+            let work = queue.take(&mut batch);
+            if let Some(order) = work.order {
+                self.follow(order);
+            }
+            for (head, message) in batch.lines() {
+                self.write(head, message);
+            }
+            self.missed += work.missed + self.sink.flush();
+            self.tell_missed();
+            if work.last {
+                return queue.finish();
+            }
         }
-        for (head, message) in batch.lines() {
-            let second = renderer.render(&mut line, head, message);
-            lost += sink.write(second, line.as_bytes());
+    }
+
+    fn follow(&mut self, order: Order) {
+        match order.sink {
+            Some(sink) => self.sink = *sink,
+            None => self.missed += self.sink.reopen(),
         }
-        lost += work.missed;
-        if lost > 0 {
+        self.format = order.format;
+    }
+
+    fn write(&mut self, head: &Head, message: &str) {
+        let second = self.renderer.render(&mut self.line, self.format, head, message);
+        self.missed += self.sink.write(second, self.line.as_bytes());
+    }
+
+    /// Tells how many lines are missing. If that cannot be written either, there are that many
+    /// more to tell of.
+    fn tell_missed(&mut self) {
+        let missed = mem::take(&mut self.missed);
+        if missed > 0 {
             let (level, file) = (Level::Notice, file!());
-            let head = Head { wall_us: platform::wall_us(), level, file, line: line!() };
-            let second = renderer.render(&mut line, &head, &format!("MissLog count {lost}"));
-            let also_lost = sink.write(second, line.as_bytes());
-            let unwritten = sink.flush();
-            lost = if unwritten > 0 { lost + also_lost + unwritten - 1 } else { also_lost };
-        } else {
-            lost += sink.flush();
-        }
-        if work.last {
-            return queue.finish();
+            let head = Head { wall_us: clock::wall_us(), level, file, line: line!() };
+            self.write(&head, &format!("MissLog count {missed}"));
+            if self.sink.flush() > 0 {
+                self.missed += missed;
+            }
         }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Folder;
+    use super::*;
+    use std::fs;
+    use std::time::Instant;
+
+    fn remembering() -> Log {
+        let settings = Settings { target: Target::Memory, ..Settings::default() };
+        Log::new(Logger::new(&settings).unwrap())
+    }
+
+    fn file(folder: &Folder, name: &str) -> Settings {
+        let target = Target::File { path: folder.path(name), rotation: Rotation::default() };
+        Settings { target, ..Settings::default() }
+    }
+
+    /// What remains of the lines that were logged when date and place are taken away.
+    fn messages(lines: &str) -> Vec<String> {
+        let after_place = |line: &str| line.splitn(5, ' ').nth(4).map(str::to_owned);
+        lines
+            .lines()
+            .map(|line| after_place(line).unwrap_or_else(|| panic!("no line: {line}")))
+            .collect()
+    }
+
+    fn remembered(log: &Log) -> Vec<String> {
+        messages(&log.logger().take_lines().join("\n"))
+    }
+
+    #[track_caller]
+    fn until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "it never came true");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn levels_have_predixys_defaults() {
+        let log = remembering();
+        log_verb!(log, "verb");
+        log_debug!(log, "debug");
+        log_info!(log, "info");
+        log_notice!(log, "notice");
+        log_warn!(log, "warn");
+        log_error!(log, "error");
+        let lines = log.logger().take_lines();
+        let levels: Vec<&str> = lines.iter().map(|line| &line[27..28]).collect();
+        assert_eq!(levels, ["N", "W", "E"]);
+    }
+
+    #[test]
+    fn a_line_names_its_place() {
+        let log = remembering();
+        log_notice!(log, "a {} line", 1);
+        let want = format!(" N logger.rs:{} a 1 line", line!() - 1);
+        let lines = log.logger().take_lines();
+        assert_eq!(&lines[0][26..], want);
+    }
+
+    #[test]
+    fn what_is_off_is_not_formed() {
+        struct Untouchable;
+        impl fmt::Display for Untouchable {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                panic!("it was formed");
+            }
+        }
+        let log = remembering();
+        log_info!(log, "{Untouchable}");
+        assert!(log.logger().take_lines().is_empty());
+    }
+
+    #[test]
+    fn each_thread_logs_every_nth_line_of_a_level() {
+        let log = remembering();
+        log.logger().set_sample(Level::Info, 3);
+        let other = Log::new(Arc::clone(log.logger()));
+        for number in 1..=7 {
+            log_info!(log, "{number}");
+            log_warn!(&log, "always");
+            log_info!(other, "other {number}");
+        }
+        let lines: Vec<String> =
+            remembered(&log).into_iter().filter(|line| line != "always").collect();
+        assert_eq!(lines, ["3", "other 3", "6", "other 6"]);
+    }
+
+    #[test]
+    fn a_sample_can_change_while_lines_are_skipped() {
+        let log = remembering();
+        log.logger().set_sample(Level::Verb, 1000);
+        for _ in 0..500 {
+            log_verb!(log, "not yet");
+        }
+        log.logger().set_sample(Level::Verb, 10);
+        log_verb!(log, "now");
+        log.logger().set_sample(Level::Verb, -1);
+        log_verb!(log, "never");
+        assert_eq!(remembered(&log), ["now"]);
+    }
+
+    #[test]
+    fn a_message_may_log_while_it_is_formed() {
+        struct Talkative<'a>(&'a Log);
+        impl fmt::Display for Talkative<'_> {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                log_notice!(self.0, "inner");
+                out.write_str("outer")
+            }
+        }
+        let log = remembering();
+        log_notice!(log, "before {} after", Talkative(&log));
+        assert_eq!(remembered(&log), ["inner", "before outer after"]);
+    }
+
+    #[test]
+    fn memory_remembers_the_newest() {
+        let log = remembering();
+        for number in 0..10_000 {
+            log_notice!(log, "{number}");
+        }
+        let lines = remembered(&log);
+        assert!(lines.len() <= REMEMBERED_MAX);
+        assert_eq!(lines.last().map(String::as_str), Some("9999"));
+    }
+
+    #[test]
+    fn all_lines_are_written_when_the_logger_is_closed() {
+        let folder = Folder::new();
+        let settings = Settings { allow_miss_log: false, ..file(&folder, "p.log") };
+        let logger = Logger::new(&settings).unwrap();
+        let threads: Vec<_> = (0..2)
+            .map(|thread| {
+                let log = Log::new(Arc::clone(&logger));
+                std::thread::spawn(move || {
+                    (0..3000).for_each(|line| log_notice!(log, "{thread} {line}"))
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(logger.close());
+        let lines = messages(&fs::read_to_string(folder.path("p.log")).unwrap());
+        for thread in ["0 ", "1 "] {
+            let numbers: Vec<usize> =
+                lines.iter().filter_map(|line| line.strip_prefix(thread)?.parse().ok()).collect();
+            assert_eq!(numbers, (0..3000).collect::<Vec<usize>>());
+        }
+        log_notice!(Log::new(logger), "too late");
+        assert_eq!(messages(&fs::read_to_string(folder.path("p.log")).unwrap()).len(), 6000);
+    }
+
+    #[test]
+    fn lines_that_find_no_room_are_counted() {
+        let folder = Folder::new();
+        let (queue, head) =
+            (LogQueue::default(), Head { wall_us: 0, level: Level::Info, file: "", line: 0 });
+        for number in 0..1030 {
+            if !queue.drops() {
+                queue.offer(head, &number.to_string());
+            }
+        }
+        queue.close(Duration::ZERO);
+        let sink = open(&file(&folder, "p.log").target).unwrap();
+        Writer::new(sink, Format::Text).run(&queue);
+        let lines = messages(&fs::read_to_string(folder.path("p.log")).unwrap());
+        assert_eq!(lines.len(), 1025);
+        assert_eq!(lines[1023..], ["1023", "MissLog count 6"]);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn lines_that_could_not_be_written_are_counted() {
+        let folder = Folder::new();
+        let full = Target::File { path: PathBuf::from("/dev/full"), rotation: Rotation::default() };
+        let mut writer = Writer::new(open(&full).unwrap(), Format::Text);
+        let head = Head { wall_us: 0, level: Level::Info, file: "", line: 0 };
+        for _ in 0..2 {
+            writer.write(&head, "lost");
+            writer.missed += writer.sink.flush();
+            writer.tell_missed();
+        }
+        let sink = open(&file(&folder, "p.log").target).unwrap();
+        writer.follow(Order { sink: Some(Box::new(sink)), format: Format::Text });
+        writer.tell_missed();
+        writer.tell_missed();
+        let lines = messages(&fs::read_to_string(folder.path("p.log")).unwrap());
+        assert_eq!(lines, ["MissLog count 2"]);
+    }
+
+    #[test]
+    fn settings_change_while_it_runs() {
+        let folder = Folder::new();
+        let logger = Logger::new(&file(&folder, "a.log")).unwrap();
+        let log = Log::new(Arc::clone(&logger));
+        log_notice!(log, "one");
+        let path = folder.path("a.log");
+        until(|| fs::read_to_string(&path).is_ok_and(|text| text.ends_with("one\n")));
+
+        let samples = [0, 0, 1, 0, 0, 0];
+        let new = Settings { samples, format: Format::Json, ..file(&folder, "b.log") };
+        logger.change(&new).unwrap();
+        log_info!(log, "two");
+        log_notice!(log, "off");
+        // The same again opens the file again.
+        let path = folder.path("b.log");
+        until(|| fs::read_to_string(&path).is_ok_and(|text| text.ends_with("two\"}\n")));
+        fs::remove_file(&path).unwrap();
+        logger.change(&new).unwrap();
+        log_info!(log, "three");
+        assert!(logger.close());
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(r#""message":"three"}"#) && !text.contains("two"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_changes_nothing() {
+        let folder = Folder::new();
+        let logger = Logger::new(&file(&folder, "a.log")).unwrap();
+        let new = Settings { samples: [1; 6], ..file(&folder, "none/b.log") };
+        assert!(logger.change(&new).is_err());
+        assert_eq!(logger.sample(Level::Verb), 0);
+        log_notice!(Log::new(Arc::clone(&logger)), "still here");
+        logger.close();
+        assert_eq!(messages(&fs::read_to_string(folder.path("a.log")).unwrap()), ["still here"]);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_is_opened_again() {
+        let folder = Folder::new();
+        let logger = Logger::new(&file(&folder, "a.log")).unwrap();
+        fs::rename(folder.path("a.log"), folder.path("moved")).unwrap();
+        logger.reopen();
+        log_notice!(Log::new(Arc::clone(&logger)), "one");
+        logger.close();
+        assert_eq!(messages(&fs::read_to_string(folder.path("a.log")).unwrap()), ["one"]);
+    }
 }

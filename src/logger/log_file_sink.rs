@@ -10,53 +10,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::mem;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::platform::LocalTime;
+use super::Rotation;
+use crate::sys::clock::LocalTime;
 
 /// As many bytes are collected before they are written.
 const COLLECTED_MAX: usize = 16 * 1024;
-
-const HOUR_S: u32 = 3600;
-const DAY_S: u32 = 24 * HOUR_S;
-
-/// When to begin a new file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rotation {
-    /// So often, counted from local midnight; 0 is never.
-    pub period_s: u32,
-    /// When the file is as large as this; 0 is never.
-    pub bytes: u64,
-}
-
-impl Rotation {
-    /// Reads `LogRotate`: `1d`, up to `24h` or `1440m`, and a size in `G` or `M`, between blanks.
-    /// Of two items of a kind the last holds. `None` if it is something else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Rotation> {
-        let mut rotation = Rotation::default();
-        for item in text.split_ascii_whitespace() {
-            let digits = item.trim_end_matches(|c: char| !c.is_ascii_digit());
-            let number: u32 =
-                digits.parse().ok().filter(|&number| number > 0 && number <= 0x7fff_ffff)?;
-            match (item.get(digits.len()..)?, number) {
-                ("d", 1) => rotation.period_s = DAY_S,
-                ("h", 1..=24) => rotation.period_s = number * HOUR_S,
-                ("m", 1..=1440) => rotation.period_s = number * 60,
-                ("G", _) => rotation.bytes = u64::from(number) << 30,
-                ("M", _) => rotation.bytes = u64::from(number) << 20,
-                _ => return None,
-            }
-        }
-        Some(rotation)
-    }
-
-    fn is_on(self) -> bool {
-        self.period_s > 0 || self.bytes > 0
-    }
-}
 
 /// Takes whole lines and writes them.
 pub struct LogFileSink {
@@ -71,11 +32,12 @@ pub struct LogFileSink {
     bytes: u64,
     /// When the time slot of the current file began.
     slot_s: i64,
-    /// When a new file was last asked for in vain; not to be tried again in that second.
-    failed_s: Option<i64>,
-    /// Lines that are not yet written, and how many.
+    /// The last second for which the slot was reckoned.
+    checked_s: Option<i64>,
+    /// The last second in which a new file was asked for in vain.
+    refused_s: Option<i64>,
+    /// Lines that are not yet written.
     collected: Vec<u8>,
-    lines: u64,
     /// The last write ended within a line.
     torn: bool,
     /// The last write failed, and this was told.
@@ -92,43 +54,43 @@ impl LogFileSink {
     /// Writes to standard output.
     pub fn stdout(local_time: fn(i64) -> LocalTime) -> io::Result<LogFileSink> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Ok(LogFileSink::new(None, Rotation::default(), local_time, file, PathBuf::from("stdout")))
+        Ok(LogFileSink::new(file, PathBuf::from("(standard output)"), local_time))
     }
 
-    /// Writes to the end of this file, or with rotation, to the one that it links to.
+    /// Writes to the end of this file; with rotation, to the one that it is to link to.
     pub fn open(
         path: &Path,
         rotation: Rotation,
         local_time: fn(i64) -> LocalTime,
         now_s: i64,
     ) -> io::Result<LogFileSink> {
-        let slot_s = slot_begin(now_s, rotation.period_s, local_time);
-        let current =
-            file_name(path, rotation, local_time(if rotation.bytes > 0 { now_s } else { slot_s }));
+        let slot_s = rotation.slot_begin(now_s, local_time);
+        let begun_s = if rotation.size > 0 { now_s } else { slot_s };
+        let current = rotation.file_name(path, local_time(begun_s));
         let file = open_current(path, &current)?;
         let bytes = file.metadata()?.len();
-        let sink = LogFileSink::new(Some(path.to_owned()), rotation, local_time, file, current);
-        Ok(LogFileSink { bytes, slot_s, ..sink })
-    }
-
-    fn new(
-        path: Option<PathBuf>,
-        rotation: Rotation,
-        local_time: fn(i64) -> LocalTime,
-        file: File,
-        current: PathBuf,
-    ) -> LogFileSink {
-        LogFileSink {
+        let path = Some(path.to_owned());
+        Ok(LogFileSink {
             path,
             rotation,
+            bytes,
+            slot_s,
+            ..LogFileSink::new(file, current, local_time)
+        })
+    }
+
+    fn new(file: File, current: PathBuf, local_time: fn(i64) -> LocalTime) -> LogFileSink {
+        LogFileSink {
+            path: None,
+            rotation: Rotation::default(),
             local_time,
             file,
             current,
             bytes: 0,
             slot_s: 0,
-            failed_s: None,
+            checked_s: None,
+            refused_s: None,
             collected: Vec::new(),
-            lines: 0,
             torn: false,
             failing: false,
         }
@@ -137,54 +99,31 @@ impl LogFileSink {
     /// Takes one line that was logged in that second, and begins a new file for it if it is time.
     /// Tells how many lines were lost.
     pub fn write(&mut self, now_s: i64, line: &[u8]) -> u64 {
-        let mut lost = 0;
-        if self.rotation.is_on() {
-            lost += self.rotate(now_s);
-        }
-        self.collected.extend_from_slice(line);
-        self.lines += 1;
-        self.bytes += line.len() as u64;
-        if self.collected.len() >= COLLECTED_MAX {
+        let mut lost = if self.rotation.is_on() { self.rotate(now_s) } else { 0 };
+        if self.collected.len() + line.len() > COLLECTED_MAX {
             lost += self.flush();
         }
+        self.collected.extend_from_slice(line);
+        self.bytes += line.len() as u64;
         lost
     }
 
     /// Writes what is collected. Tells how many lines were lost.
     pub fn flush(&mut self) -> u64 {
-        let lines = mem::take(&mut self.lines);
         if self.collected.is_empty() {
             return 0;
         }
-        // What is left of a torn line gets an end, so that the next one is whole.
-        let lead: &[u8] = if self.torn { b"\n" } else { b"" };
-        let mut written = 0;
-        let mut result = self.file.write_all(lead);
-        while result.is_ok() && written < self.collected.len() {
-            match self.file.write(&self.collected[written..]) {
-                Ok(0) => result = Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => result = Err(error),
-            }
-        }
-        let (in_file, not_in_file) = self.collected.split_at(written);
+        let (written, result) = write_all(&mut self.file, &self.collected, self.torn);
+        let (in_file, lost) = self.collected.split_at(written);
         if let Some(&last) = in_file.last() {
             self.torn = last != b'\n';
         }
-        let lost = if result.is_ok() { 0 } else { line_ends(not_in_file).min(lines) };
-        self.bytes -= (not_in_file.len() as u64).min(self.bytes);
+        self.bytes = self.bytes.saturating_sub(lost.len() as u64);
+        let lost = lost.iter().filter(|&&byte| byte == b'\n').count() as u64;
         self.collected.clear();
-        match result {
-            Ok(()) => self.failing = false,
-            Err(error) => {
-                if !mem::replace(&mut self.failing, true) {
-                    complain(format_args!(
-                        "write log file {} fail {error}",
-                        self.current.display()
-                    ));
-                }
-            }
+        let was_failing = mem::replace(&mut self.failing, result.is_err());
+        if let (Err(error), false) = (result, was_failing) {
+            complain(format_args!("write log file {} fail {error}", self.current.display()));
         }
         lost
     }
@@ -194,37 +133,33 @@ impl LogFileSink {
     pub fn reopen(&mut self) -> u64 {
         let lost = self.flush();
         if let Some(path) = self.path.clone() {
-            let current = self.current.clone();
-            self.change_file(&path, current);
+            self.change_file(&path, self.current.clone());
         }
         lost
     }
 
     /// Begins a new file if this second, or the size, asks for one.
     fn rotate(&mut self, now_s: i64) -> u64 {
-        let Some(path) = self.path.clone() else { return 0 };
-        let full = self.rotation.bytes > 0 && self.bytes >= self.rotation.bytes;
-        let slot_s = match self.rotation.period_s {
-            0 => self.slot_s,
+        let Some(path) = &self.path else { return 0 };
+        let mut slot_s = self.slot_s;
+        if self.rotation.period_s > 0 && self.checked_s.replace(now_s) != Some(now_s) {
             // Only forward: a clock that was set back does not bring back old files.
-            _ if now_s < self.slot_s => self.slot_s,
-            period_s => slot_begin(now_s, period_s, self.local_time),
-        };
-        if (!full && slot_s <= self.slot_s) || self.failed_s == Some(now_s) {
+            slot_s = slot_s.max(self.rotation.slot_begin(now_s, self.local_time));
+        }
+        let full = self.rotation.size > 0 && self.bytes >= self.rotation.size;
+        if (!full && slot_s == self.slot_s) || self.refused_s == Some(now_s) {
             return 0;
         }
-        let current =
-            file_name(&path, self.rotation, (self.local_time)(if full { now_s } else { slot_s }));
-        let mut lost = 0;
-        // Within one second there is no other name, so the file grows a little more.
-        if current != self.current {
-            lost = self.flush();
-            if !self.change_file(&path, current) {
-                self.failed_s = Some(now_s);
-                return lost;
-            }
+        let begun_s = if full { now_s } else { slot_s };
+        let current = self.rotation.file_name(path, (self.local_time)(begun_s));
+        // Within one second there is no other name, and the file just grows a little more.
+        let (path, same) = (path.clone(), current == self.current);
+        let lost = self.flush();
+        if same || !self.change_file(&path, current) {
+            self.refused_s = Some(now_s);
+        } else {
+            self.slot_s = slot_s;
         }
-        self.slot_s = slot_s;
         lost
     }
 
@@ -246,78 +181,252 @@ impl LogFileSink {
     }
 }
 
+/// Writes as much as it can; tells how much of `bytes` that was. After a torn line, an end comes
+/// first, so that the next one is whole.
+fn write_all(file: &mut File, bytes: &[u8], torn: bool) -> (usize, io::Result<()>) {
+    if torn && let Err(error) = file.write_all(b"\n") {
+        return (0, Err(error));
+    }
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write(&bytes[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, Ok(()))
+}
+
 /// Opens the file in use, and makes the configured path a link to it if it is another.
 fn open_current(path: &Path, current: &Path) -> io::Result<File> {
-    let linked = path != current;
-    let plain = linked && fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
-    // A log from before there was rotation: it becomes the beginning of the first file, as the
-    // link would take its place.
-    let kept = plain && (current.exists() || fs::rename(path, current).is_err());
-    let file = OpenOptions::new().append(true).create(true).open(current)?;
-    if linked {
-        let target = Path::new(current.file_name().unwrap_or_default());
-        let is_link = fs::read_link(path).is_ok_and(|old| old == target);
-        if !is_link {
-            if !kept {
-                // If it is not there or not to be removed, then making the link tells.
-                let _ = fs::remove_file(path);
-            }
-            if symlink(target, path).is_err() {
-                complain(format_args!("create symbol link for {} fail", path.display()));
-            }
-        }
+    let open = || OpenOptions::new().append(true).create(true).open(current);
+    if path == current {
+        return open();
+    }
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file()) && !current.exists() {
+        // A log from before there was rotation becomes the beginning of the first file. If that
+        // fails, the link fails as well.
+        let _ = fs::rename(path, current);
+    }
+    let file = open()?;
+    if link(path, Path::new(current.file_name().unwrap_or_default())).is_err() {
+        complain(format_args!("create symbol link for {} fail", path.display()));
     }
     Ok(file)
 }
 
-/// The name of the file in use, which with rotation tells when it was begun.
-fn file_name(path: &Path, rotation: Rotation, begun: LocalTime) -> PathBuf {
-    if !rotation.is_on() {
-        return path.to_owned();
+/// Makes `path` a link to `target`, unless it is one; replaces other links, but nothing else.
+fn link(path: &Path, target: &Path) -> io::Result<()> {
+    if let Ok(old) = fs::read_link(path) {
+        if old == target {
+            return Ok(());
+        }
+        fs::remove_file(path)?;
     }
-    let mut name = path.as_os_str().as_bytes().to_owned();
-    if name.len() > 4 && name[name.len() - 4..].eq_ignore_ascii_case(b".log") {
-        name.truncate(name.len() - 4);
-    }
-    let LocalTime { year, month, day, hour, minute, second } = begun;
-    let mut time = format!("{year:04}{month:02}{day:02}");
-    if rotation.bytes > 0 || rotation.period_s < DAY_S {
-        time += &format!("{hour:02}");
-    }
-    if rotation.bytes > 0 || rotation.period_s < HOUR_S {
-        time += &format!("{minute:02}");
-    }
-    if rotation.bytes > 0 {
-        time += &format!("{second:02}");
-    }
-    name.extend_from_slice(format!(".{time}.log").as_bytes());
-    PathBuf::from(std::ffi::OsString::from_vec(name))
-}
-
-/// When the time slot began in which this second lies: slots are counted from local midnight.
-fn slot_begin(now_s: i64, period_s: u32, local_time: fn(i64) -> LocalTime) -> i64 {
-    if period_s == 0 {
-        return now_s;
-    }
-    let day_s = i64::from(DAY_S);
-    let mut midnight_s = now_s - time_of_day(local_time(now_s));
-    // When the clocks were changed since midnight, that missed it by as much.
-    let off_s = time_of_day(local_time(midnight_s));
-    midnight_s += if off_s > day_s / 2 { day_s - off_s } else { -off_s };
-    let period_s = i64::from(period_s);
-    midnight_s + (now_s - midnight_s) / period_s * period_s
-}
-
-fn time_of_day(time: LocalTime) -> i64 {
-    i64::from(time.hour * HOUR_S + time.minute * 60 + time.second)
-}
-
-fn line_ends(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+    symlink(target, path)
 }
 
 /// Tells the operator what cannot be told in the log.
 fn complain(what: fmt::Arguments<'_>) {
     // If standard error is gone as well, nobody listens.
-    let _ = writeln!(io::stderr(), "predixy: {what}");
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logger::testing::{Folder, utc};
+
+    /// 2026-11-22 10:16:44
+    const NOW_S: i64 = 1_795_342_604;
+
+    fn open(path: &Path, period_s: u32, size: u64) -> LogFileSink {
+        LogFileSink::open(path, Rotation { period_s, size }, utc, NOW_S).unwrap()
+    }
+
+    fn write(sink: &mut LogFileSink, now_s: i64, line: &str) {
+        assert_eq!(sink.write(now_s, line.as_bytes()), 0);
+        assert_eq!(sink.flush(), 0);
+    }
+
+    #[test]
+    fn without_rotation_lines_are_added_to_the_file() {
+        let folder = Folder::new();
+        let path = folder.file("p.log", "before\n");
+        write(&mut open(&path, 0, 0), NOW_S, "one\n");
+        write(&mut open(&path, 0, 0), NOW_S + 90_000, "two\n");
+        folder.check(&[("p.log", "before\none\ntwo\n")]);
+    }
+
+    #[test]
+    fn a_new_slot_begins_a_new_file_and_moves_the_link() {
+        let folder = Folder::new();
+        let mut sink = open(&folder.path("p.log"), 3600, 0);
+        write(&mut sink, NOW_S, "one\n");
+        folder.check(&[("p.2026112210.log", "one\n"), ("p.log", "-> p.2026112210.log")]);
+        // 10:59:59 and 11:00:00
+        write(&mut sink, NOW_S + 2595, "two\n");
+        write(&mut sink, NOW_S + 2596, "three\n");
+        write(&mut sink, NOW_S + 2597, "four\n");
+        folder.check(&[
+            ("p.2026112210.log", "one\ntwo\n"),
+            ("p.2026112211.log", "three\nfour\n"),
+            ("p.log", "-> p.2026112211.log"),
+        ]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_brings_back_no_old_file() {
+        let folder = Folder::new();
+        let mut sink = open(&folder.path("p.log"), 3600, 0);
+        write(&mut sink, NOW_S - 3600, "one\n");
+        folder.check(&[("p.2026112210.log", "one\n"), ("p.log", "-> p.2026112210.log")]);
+    }
+
+    #[test]
+    fn midnight_begins_a_slot_even_when_the_period_does_not_divide_the_day() {
+        let folder = Folder::new();
+        let mut sink = open(&folder.path("p.log"), 7 * 3600, 0);
+        // 21:00:00 and 00:00:00
+        write(&mut sink, NOW_S + 38_596, "one\n");
+        write(&mut sink, NOW_S + 49_396, "two\n");
+        let link = ("p.log", "-> p.2026112300.log");
+        folder.check(&[
+            ("p.2026112207.log", ""),
+            ("p.2026112221.log", "one\n"),
+            ("p.2026112300.log", "two\n"),
+            link,
+        ]);
+    }
+
+    #[test]
+    fn a_full_file_is_followed_by_the_next() {
+        let folder = Folder::new();
+        let mut sink = open(&folder.path("p.log"), 0, 8);
+        write(&mut sink, NOW_S, "1234567\n");
+        // In the same second there is no other name.
+        write(&mut sink, NOW_S, "more\n");
+        write(&mut sink, NOW_S + 1, "next\n");
+        write(&mut sink, NOW_S + 2, "fits\n");
+        write(&mut sink, NOW_S + 3, "new\n");
+        folder.check(&[
+            ("p.20261122101644.log", "1234567\nmore\n"),
+            ("p.20261122101645.log", "next\nfits\n"),
+            ("p.20261122101647.log", "new\n"),
+            ("p.log", "-> p.20261122101647.log"),
+        ]);
+    }
+
+    #[test]
+    fn what_is_collected_counts_for_the_size() {
+        let folder = Folder::new();
+        let mut sink = open(&folder.path("p.log"), 0, 8);
+        sink.write(NOW_S, b"1234567\n");
+        sink.write(NOW_S + 1, b"next\n");
+        sink.flush();
+        folder.check(&[
+            ("p.20261122101644.log", "1234567\n"),
+            ("p.20261122101645.log", "next\n"),
+            ("p.log", "-> p.20261122101645.log"),
+        ]);
+    }
+
+    #[test]
+    fn d26_a_size_of_4_gib_is_a_size() {
+        let folder = Folder::new();
+        let mut sink = open(&folder.path("p.log"), 0, 4 << 30);
+        sink.bytes = (4 << 30) - 1;
+        write(&mut sink, NOW_S + 1, "x");
+        write(&mut sink, NOW_S + 2, "y");
+        let link = ("p.log", "-> p.20261122101646.log");
+        folder.check(&[("p.20261122101644.log", "x"), ("p.20261122101646.log", "y"), link]);
+    }
+
+    #[test]
+    fn a_size_continues_where_the_last_run_ended() {
+        let folder = Folder::new();
+        folder.file("p.20261122101644.log", "1234567\n");
+        write(&mut open(&folder.path("p.log"), 0, 8), NOW_S + 1, "new\n");
+        let link = ("p.log", "-> p.20261122101645.log");
+        folder.check(&[
+            ("p.20261122101644.log", "1234567\n"),
+            ("p.20261122101645.log", "new\n"),
+            link,
+        ]);
+    }
+
+    #[test]
+    fn a_log_from_before_rotation_is_not_lost() {
+        let folder = Folder::new();
+        let path = folder.file("p.log", "before\n");
+        write(&mut open(&path, 86_400, 0), NOW_S, "one\n");
+        folder.check(&[("p.20261122.log", "before\none\n"), ("p.log", "-> p.20261122.log")]);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_the_link_is_not_destroyed() {
+        let folder = Folder::new();
+        let path = folder.file("p.log", "precious\n");
+        folder.file("p.20261122.log", "before\n");
+        write(&mut open(&path, 86_400, 0), NOW_S, "one\n");
+        folder.check(&[("p.20261122.log", "before\none\n"), ("p.log", "precious\n")]);
+    }
+
+    #[test]
+    fn reopening_makes_the_file_again_after_it_was_moved() {
+        for period_s in [0, 86_400] {
+            let folder = Folder::new();
+            let mut sink = open(&folder.path("p.log"), period_s, 0);
+            write(&mut sink, NOW_S, "one\n");
+            fs::rename(&sink.current, folder.path("moved")).unwrap();
+            write(&mut sink, NOW_S, "two\n");
+            sink.reopen();
+            write(&mut sink, NOW_S, "three\n");
+            assert_eq!(fs::read_to_string(folder.path("moved")).unwrap(), "one\ntwo\n");
+            assert_eq!(fs::read_to_string(folder.path("p.log")).unwrap(), "three\n");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_leaves_the_old_one_in_use() {
+        let folder = Folder::new();
+        let mut sink = open(&folder.path("p.log"), 3600, 0);
+        fs::create_dir(folder.path("p.2026112211.log")).unwrap();
+        write(&mut sink, NOW_S + 3600, "one\n");
+        fs::remove_dir(folder.path("p.2026112211.log")).unwrap();
+        write(&mut sink, NOW_S + 3600, "two\n");
+        write(&mut sink, NOW_S + 3601, "three\n");
+        let link = ("p.log", "-> p.2026112211.log");
+        folder.check(&[("p.2026112210.log", "one\ntwo\n"), ("p.2026112211.log", "three\n"), link]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_at_all_is_an_error() {
+        let folder = Folder::new();
+        let opened = LogFileSink::open(&folder.path("none/p.log"), Rotation::default(), utc, NOW_S);
+        assert_eq!(opened.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_costs_lines_and_says_how_many() {
+        let mut sink = open(Path::new("/dev/full"), 0, 0);
+        assert_eq!(sink.write(NOW_S, b"one\n") + sink.write(NOW_S, b"two\n"), 0);
+        assert_eq!(sink.flush(), 2);
+        assert!(sink.failing);
+        assert_eq!(sink.flush(), 0);
+    }
+
+    #[test]
+    fn a_line_after_a_torn_one_is_whole() {
+        let folder = Folder::new();
+        let mut sink = open(&folder.path("p.log"), 0, 0);
+        write(&mut sink, NOW_S, "one\ntw");
+        assert!(sink.torn);
+        write(&mut sink, NOW_S, "three\n");
+        write(&mut sink, NOW_S, "four\n");
+        folder.check(&[("p.log", "one\ntw\nthree\nfour\n")]);
+    }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use super::Format;
 use super::line::Head;
 use super::log_file_sink::LogFileSink;
 
@@ -59,11 +60,12 @@ impl Batch {
 
 /// What the writer is told besides lines.
 #[derive(Debug)]
-pub enum Order {
-    /// The file may have been moved away: open it again by its name.
-    Reopen,
-    /// Write here from now on.
-    Use(Box<LogFileSink>),
+pub struct Order {
+    /// Write here from now on; `None` is the same file as before, opened by its name again, as it
+    /// may have been moved away.
+    pub sink: Option<Box<LogFileSink>>,
+    /// What lines look like from now on.
+    pub format: Format,
 }
 
 /// What the writer has to do next.
@@ -137,13 +139,12 @@ impl LogQueue {
         self.push(state, head, message);
     }
 
-    /// Gives the writer an order. One that it has not yet seen is replaced, but a new file is not
-    /// by its being opened again.
+    /// Gives the writer an order. It replaces one that the writer has not yet seen, but for the
+    /// sink, if it has none of its own.
     pub fn command(&self, order: Order) {
         let mut state = self.lock();
-        if !matches!((&state.order, &order), (Some(Order::Use(_)), Order::Reopen)) {
-            state.order = Some(order);
-        }
+        let unseen = state.order.take().and_then(|unseen| unseen.sink);
+        state.order = Some(Order { sink: order.sink.or(unseen), ..order });
         self.wake_writer(state);
     }
 
@@ -242,5 +243,140 @@ impl LogQueue {
 impl State {
     fn has_room(&self) -> bool {
         self.batch.len() + self.writing < LINES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logger::Level;
+    use std::sync::Arc;
+
+    const HEAD: Head = Head { wall_us: 0, level: Level::Info, file: "", line: 0 };
+
+    fn full() -> LogQueue {
+        let queue = LogQueue::default();
+        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, "line"));
+        queue
+    }
+
+    fn messages(batch: &Batch) -> Vec<&str> {
+        batch.lines().map(|(_, message)| message).collect()
+    }
+
+    #[track_caller]
+    fn until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "it never came true");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn lines_come_out_as_they_went_in() {
+        let (queue, mut batch) = (LogQueue::default(), Batch::default());
+        queue.offer(HEAD, "one");
+        queue.put(Head { line: 7, ..HEAD }, "");
+        queue.put(HEAD, "three");
+        let work = queue.take(&mut batch);
+        assert_eq!(messages(&batch), ["one", "", "three"]);
+        assert_eq!(batch.lines().nth(1).map(|(head, _)| head.line), Some(7));
+        assert!(work.missed == 0 && work.order.is_none() && !work.last);
+    }
+
+    #[test]
+    fn lines_that_are_being_written_take_room_as_well() {
+        let (queue, mut batch) = (full(), Batch::default());
+        queue.take(&mut batch);
+        assert!(queue.drops());
+        queue.offer(HEAD, "no room");
+        assert_eq!(queue.take(&mut batch).missed, 2);
+        assert!(!queue.drops());
+        queue.offer(HEAD, "room");
+        queue.take(&mut batch);
+        assert_eq!(messages(&batch), ["room"]);
+    }
+
+    #[test]
+    fn whoever_must_not_miss_a_line_waits_for_room() {
+        let (queue, mut batch) = (Arc::new(full()), Batch::default());
+        let waiting = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || waiting.put(HEAD, "waited"));
+        until(|| queue.lock().waiting == 1);
+        queue.take(&mut batch);
+        assert_eq!(queue.lock().waiting, 1);
+        // Only what is written makes room.
+        queue.command(Order { sink: None, format: Format::Text });
+        queue.take(&mut batch);
+        thread.join().unwrap();
+        queue.take(&mut batch);
+        assert_eq!(messages(&batch), ["waited"]);
+    }
+
+    #[test]
+    fn whoever_waits_for_room_is_let_go_when_it_closes() {
+        let queue = Arc::new(full());
+        let waiting = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || waiting.put(HEAD, "waited"));
+        until(|| queue.lock().waiting == 1);
+        assert!(!queue.close(Duration::ZERO));
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn closing_gives_up_on_a_writer_that_does_not_come() {
+        let queue = full();
+        let before = Instant::now();
+        assert!(!queue.close(Duration::from_millis(20)));
+        assert!(before.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn the_writer_sleeps_until_there_is_a_line() {
+        let queue = Arc::new(LogQueue::default());
+        let writers = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || {
+            let mut batch = Batch::default();
+            writers.take(&mut batch);
+            batch.len()
+        });
+        until(|| queue.lock().writer_sleeps);
+        queue.offer(HEAD, "wake up");
+        assert_eq!(thread.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_queue_that_is_in_use_for_long_costs_the_line() {
+        let (queue, mut batch) = (LogQueue::default(), Batch::default());
+        let in_use = queue.lock();
+        queue.offer(HEAD, "dropped");
+        drop(in_use);
+        assert_eq!(queue.take(&mut batch).missed, 1);
+        assert_eq!(batch.len(), 0);
+    }
+
+    #[test]
+    fn memory_is_given_back_after_a_burst() {
+        let (queue, mut batch) = (LogQueue::default(), Batch::default());
+        let message = "x".repeat(1000);
+        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, &message));
+        queue.take(&mut batch);
+        assert!(batch.text.capacity() >= 1_000_000);
+        queue.close(Duration::ZERO);
+        queue.take(&mut batch);
+        let state = queue.lock();
+        assert!(batch.text.capacity() <= KEPT_TEXT && state.batch.text.capacity() <= KEPT_TEXT);
+        assert!(batch.heads.capacity() <= KEPT_LINES && state.batch.heads.capacity() <= KEPT_LINES);
+    }
+
+    #[test]
+    fn an_order_to_open_again_does_not_undo_a_new_file() {
+        let queue = LogQueue::default();
+        let sink = LogFileSink::stdout(crate::logger::testing::utc).unwrap();
+        queue.command(Order { sink: Some(Box::new(sink)), format: Format::Text });
+        queue.command(Order { sink: None, format: Format::Json });
+        let order = queue.take(&mut Batch::default()).order.unwrap();
+        assert!(order.sink.is_some() && order.format == Format::Json);
     }
 }
