@@ -373,3 +373,189 @@ impl Stats {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn monitors(names: &[&str]) -> Arc<LatencyMonitorSet> {
+        let monitor = |name: &&str| LatencyMonitor {
+            name: (*name).into(),
+            bounds_us: [100].into(),
+            commands: [true].into(),
+        };
+        Arc::new(LatencyMonitorSet::new(names.iter().map(monitor).collect()))
+    }
+
+    fn start(handlers: usize) -> (Stats, Vec<Recorder>) {
+        Stats::new(handlers, &monitors(&["all"]))
+    }
+
+    fn total(latencies: &[Distribution]) -> Bucket {
+        latencies[0].total()
+    }
+
+    #[test]
+    fn handlers_are_summed() {
+        let (stats, recorders) = start(2);
+        recorders[0].handler().total_requests.add(3);
+        recorders[1].handler().total_requests.add(4);
+        recorders[1].handler().client_connections.increment();
+        let want =
+            HandlerTotals { total_requests: 7, client_connections: 1, ..HandlerTotals::default() };
+        assert_eq!(stats.handler_totals(), want);
+        assert_eq!(stats.handler(1).map(|handler| handler.client_connections.value()), Some(1));
+    }
+
+    #[test]
+    fn servers_are_counted_as_handlers_meet_them() {
+        let (stats, mut recorders) = start(2);
+        assert_eq!(stats.server_totals(5), ServerTotals::default());
+        recorders[0].server(5).requests.add(3);
+        recorders[1].server(1).requests.add(10);
+        recorders[1].server(5).requests.add(4);
+        recorders[0].server(0).send_bytes.add(1);
+        recorders[0].server(5).requests.add(1);
+        assert_eq!(stats.server_totals(5), ServerTotals { requests: 8, ..ServerTotals::default() });
+        assert_eq!(stats.server_totals(1).requests, 10);
+        assert_eq!(stats.server_totals(0).send_bytes, 1);
+    }
+
+    #[test]
+    fn a_reset_spares_the_gauges() {
+        let (stats, mut recorders) = start(1);
+        let handler = recorders[0].handler();
+        for counter in [
+            &handler.client_connections,
+            &handler.accept,
+            &handler.total_requests,
+            &handler.total_responses,
+            &handler.total_recv_client_bytes,
+            &handler.total_send_server_bytes,
+            &handler.total_recv_server_bytes,
+            &handler.total_send_client_bytes,
+        ] {
+            counter.add(9);
+        }
+        let server = recorders[0].server(2);
+        for counter in [
+            &server.connections,
+            &server.connect,
+            &server.requests,
+            &server.responses,
+            &server.send_bytes,
+            &server.recv_bytes,
+        ] {
+            counter.add(9);
+        }
+        stats.reset();
+        assert_eq!(
+            stats.handler_totals(),
+            HandlerTotals { client_connections: 9, ..HandlerTotals::default() }
+        );
+        assert_eq!(
+            stats.server_totals(2),
+            ServerTotals { connections: 9, ..ServerTotals::default() }
+        );
+
+        recorders[0].handler().client_connections.decrement();
+        recorders[0].handler().accept.add(2);
+        recorders[0].server(2).connections.decrement();
+        recorders[0].server(2).connect.increment();
+        recorders[0].server(3).connect.add(5);
+        let want = HandlerTotals { client_connections: 8, accept: 2, ..HandlerTotals::default() };
+        assert_eq!(stats.handler_totals(), want);
+        let want = ServerTotals { connections: 8, connect: 1, ..ServerTotals::default() };
+        assert_eq!(stats.server_totals(2), want);
+        assert_eq!(stats.server_totals(3).connect, 5);
+        stats.reset();
+        assert_eq!(stats.server_totals(3).connect, 0);
+    }
+
+    #[test]
+    fn latencies_are_counted_for_handler_and_server() {
+        let (stats, mut recorders) = start(2);
+        let feeds = recorders[0].monitors().feeds(0);
+        recorders[0].record_latency(feeds, 50);
+        recorders[0].record_latency(Feeds::NONE, 50);
+        recorders[0].record_server_latency(feeds, 3, 60);
+        recorders[1].record_server_latency(feeds, 3, 500);
+        recorders[1].record_server_latency(feeds, 0, 70);
+        recorders[1].record_server_latency(Feeds::NONE, 0, 70);
+        assert_eq!(total(&stats.latencies()), Bucket { count: 4, sum_us: 680 });
+        assert_eq!(total(&stats.server_latencies(3)), Bucket { count: 2, sum_us: 560 });
+        assert_eq!(stats.server_latencies(3)[0].buckets[1], Bucket { count: 1, sum_us: 500 });
+        assert_eq!(total(&stats.server_latencies(0)), Bucket { count: 1, sum_us: 70 });
+        assert_eq!(total(&stats.server_latencies(9)), Bucket::default());
+
+        stats.reset();
+        assert_eq!(total(&stats.latencies()), Bucket::default());
+        assert_eq!(total(&stats.server_latencies(3)), Bucket::default());
+        recorders[0].record_server_latency(feeds, 3, 5);
+        assert_eq!(total(&stats.latencies()), Bucket { count: 1, sum_us: 5 });
+        assert_eq!(total(&stats.server_latencies(3)), Bucket { count: 1, sum_us: 5 });
+    }
+
+    #[test]
+    fn other_monitors_begin_at_zero_and_servers_keep_their_counts() {
+        let (stats, mut recorders) = start(2);
+        let feeds = recorders[0].monitors().feeds(0);
+        recorders[0].record_server_latency(feeds, 0, 50);
+        recorders[1].record_server_latency(feeds, 0, 50);
+        recorders[0].server(0).requests.add(7);
+        stats.reset();
+        recorders[0].server(0).requests.add(1);
+
+        let others = monitors(&["all", "more"]);
+        stats.change_monitors(&others);
+        // The second handler has not caught up: what it counts goes to monitors that are gone.
+        recorders[0].change_monitors(&others);
+        recorders[1].record_server_latency(feeds, 0, 50);
+        let feeds = recorders[0].monitors().feeds(0);
+        recorders[0].record_server_latency(feeds, 0, 10);
+        recorders[0].record_server_latency(feeds, 1, 10);
+        assert_eq!(stats.monitors().monitors().len(), 2);
+        assert_eq!(stats.latencies().len(), 2);
+        assert_eq!(total(&stats.latencies()), Bucket { count: 2, sum_us: 20 });
+        assert_eq!(total(&stats.server_latencies(0)), Bucket { count: 1, sum_us: 10 });
+        assert_eq!(stats.server_totals(0).requests, 1);
+    }
+
+    #[test]
+    fn the_same_monitors_are_recognised() {
+        assert_eq!(monitors(&["a", "b"]), monitors(&["a", "b"]));
+        assert_ne!(monitors(&["a", "b"]), monitors(&["a", "c"]));
+    }
+
+    #[test]
+    fn counting_and_asking_go_on_at_once() {
+        let (stats, recorders) = start(2);
+        let threads: Vec<_> = recorders
+            .into_iter()
+            .map(|mut recorder| {
+                std::thread::spawn(move || {
+                    let feeds = recorder.monitors().feeds(0);
+                    for number in 0..20_000 {
+                        recorder.handler().total_requests.increment();
+                        recorder.record_server_latency(feeds, number % 40, 1);
+                    }
+                })
+            })
+            .collect();
+        let mut before_reset = 0;
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            // A sum that was smaller than its base would wrap around to a huge number.
+            let totals = stats.handler_totals();
+            assert!(totals.total_requests <= 40_000);
+            let count =
+                (0..40).map(|server| total(&stats.server_latencies(server)).count).sum::<u64>();
+            assert!(count <= 40_000);
+            before_reset = before_reset.max(totals.total_requests);
+            stats.reset();
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        stats.reset();
+        assert_eq!(stats.handler_totals().total_requests, 0);
+        assert_eq!(total(&stats.latencies()).count, 0);
+    }
+}

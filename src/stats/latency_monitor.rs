@@ -307,3 +307,149 @@ impl fmt::Display for Distribution {
 fn percentage(part: u64, whole: u64) -> f64 {
     f64::from((part as f64 * 100.0 / whole as f64) as f32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn monitor(name: &str, bounds_us: &[u64], commands: &[bool]) -> LatencyMonitor {
+        LatencyMonitor { name: name.into(), bounds_us: bounds_us.into(), commands: commands.into() }
+    }
+
+    fn set(monitors: Vec<LatencyMonitor>) -> Arc<LatencyMonitorSet> {
+        Arc::new(LatencyMonitorSet::new(monitors))
+    }
+
+    fn shown(latencies: &Latencies) -> Vec<String> {
+        let mut totals = LatencyTotals::new(latencies.set());
+        totals.add(latencies);
+        totals.distributions().iter().map(Distribution::to_string).collect()
+    }
+
+    /// Shows what these times come to in buckets that end at 100 and 200.
+    #[track_caller]
+    fn check(bounds_us: &[u64], elapsed_us: &[u64], want: &str) {
+        let latencies = Latencies::new(set(vec![monitor("all", bounds_us, &[true])]));
+        for &elapsed_us in elapsed_us {
+            latencies.record(latencies.set().feeds(0), elapsed_us);
+        }
+        assert_eq!(shown(&latencies), [want]);
+    }
+
+    #[test]
+    fn nothing_counted_is_nothing_shown() {
+        check(&[100, 200], &[], "");
+        check(&[], &[], "");
+    }
+
+    #[test]
+    fn a_time_goes_to_the_first_bound_that_is_not_less() {
+        let want = concat!(
+            "<=          100                  101                3 50.00%\n",
+            "<=          200                  301                2 83.33%\n",
+            ">           200                  201                1 100.00%\n",
+            "T           100                  603                6\n",
+        );
+        check(&[100, 200], &[0, 1, 100, 101, 200, 201], want);
+    }
+
+    #[test]
+    fn empty_buckets_are_left_out() {
+        let want = concat!(
+            "<=          200                  150                1 100.00%\n",
+            "T           150                  150                1\n",
+        );
+        check(&[100, 200, 300], &[150], want);
+        let want = concat!(
+            ">           100                  150                1 100.00%\n",
+            "T           150                  150                1\n",
+        );
+        check(&[100], &[150], want);
+    }
+
+    #[test]
+    fn without_bounds_all_is_beyond_zero() {
+        let want = concat!(
+            ">             0                  150                1 100.00%\n",
+            "T           150                  150                1\n",
+        );
+        check(&[], &[150], want);
+    }
+
+    #[test]
+    fn it_reads_as_the_example_of_predixy() {
+        let buckets = [(92, 4035), (90, 17_548), (20_007, 795_632_782)];
+        let buckets = buckets.map(|(count, sum_us)| Bucket { count, sum_us });
+        let distribution = Distribution { bounds_us: [100, 1000].into(), buckets: buckets.into() };
+        let want = concat!(
+            "<=          100                 4035               92 0.46%\n",
+            "<=         1000                17548               90 0.90%\n",
+            ">          1000            795632782            20007 100.00%\n",
+            "T         39410            795654365            20189\n",
+        );
+        assert_eq!(distribution.to_string(), want);
+    }
+
+    #[test]
+    fn halves_of_a_percentage_are_rounded_as_c_does() {
+        // 0.125, 0.375: to the even digit, as both are exact.
+        let shown =
+            |count| format!("{:.2} {:.2}", percentage(count, 800), percentage(3 * count, 800));
+        assert_eq!(shown(1), "0.12 0.38");
+    }
+
+    #[test]
+    fn a_command_feeds_the_monitors_that_name_it() {
+        let set = set(vec![
+            monitor("all", &[10], &[true, true, true, true]),
+            monitor("get", &[10, 20], &[false, true, false, true]),
+            monitor("none", &[], &[]),
+        ]);
+        let latencies = Latencies::new(Arc::clone(&set));
+        latencies.record(set.feeds(0), 1);
+        latencies.record(set.feeds(1), 15);
+        latencies.record(set.feeds(9), 1000);
+        let want_all = concat!(
+            "<=           10                    1                1 50.00%\n",
+            ">            10                   15                1 100.00%\n",
+            "T             8                   16                2\n",
+        );
+        let want_get = concat!(
+            "<=           20                   15                1 100.00%\n",
+            "T            15                   15                1\n",
+        );
+        assert_eq!(shown(&latencies), [want_all, want_get, ""]);
+        assert_eq!(set.feeds(1), set.feeds(3));
+        assert_ne!(set.feeds(0), set.feeds(1));
+        assert!(set.feeds(9).is_empty() && !set.feeds(0).is_empty());
+        assert_eq!((set.find(b"get"), set.find(b"GET")), (Some(1), None));
+    }
+
+    #[test]
+    fn there_may_be_more_monitors_than_a_word_has_bits() {
+        let monitors =
+            (0..100).map(|number| monitor(&number.to_string(), &[10], &[number % 2 == 0]));
+        let latencies = Latencies::new(set(monitors.collect()));
+        latencies.record(latencies.set().feeds(0), 5);
+        let fed: Vec<usize> =
+            (0..100).filter(|&number| !shown(&latencies)[number].is_empty()).collect();
+        assert_eq!(fed, (0..100).step_by(2).collect::<Vec<usize>>());
+    }
+
+    #[test]
+    fn feeds_of_another_set_do_no_harm() {
+        let many = set((0..50).map(|_| monitor("", &[], &[true])).collect());
+        let few = Latencies::new(set(vec![monitor("", &[], &[true])]));
+        few.record(many.feeds(0), 5);
+        assert_eq!(shown(&few), [""]);
+    }
+
+    #[test]
+    fn both_are_counted_alike() {
+        let set = set(vec![monitor("a", &[10], &[true]), monitor("b", &[20], &[true])]);
+        let (one, two) = (Latencies::new(Arc::clone(&set)), Latencies::new(Arc::clone(&set)));
+        one.record_both(&two, set.feeds(0), 15);
+        assert_eq!(shown(&one), shown(&two));
+        assert!(!shown(&one)[0].is_empty());
+    }
+}
