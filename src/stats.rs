@@ -379,12 +379,8 @@ mod tests {
     use super::*;
 
     fn monitors(names: &[&str]) -> Arc<LatencyMonitorSet> {
-        let monitor = |name: &&str| LatencyMonitor {
-            name: (*name).into(),
-            bounds_us: [100].into(),
-            commands: [true].into(),
-        };
-        Arc::new(LatencyMonitorSet::new(names.iter().map(monitor).collect()))
+        let monitor = |name: &str| LatencyMonitor { name: name.into(), bounds_us: [100].into() };
+        Arc::new(LatencyMonitorSet::new(names.iter().map(|name| (monitor(name), [0]))))
     }
 
     fn start(handlers: usize) -> (Stats, Vec<Recorder>) {

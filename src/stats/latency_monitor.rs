@@ -7,20 +7,19 @@
 //! together for one monitor, and how that reads. It knows no commands, only their
 //! numbers, and no clock.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use super::counter::Counter;
 
-/// What one monitor watches.
+/// One monitor, but for the commands that it watches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LatencyMonitor {
     /// The name by which INFO shows it.
     pub name: Box<str>,
     /// Upper ends of the buckets in microseconds, rising; what is longer goes to one more.
     pub bounds_us: Box<[u64]>,
-    /// Whether the command with that number is watched.
-    pub commands: Box<[bool]>,
 }
 
 /// All monitors, and for each command those that it feeds.
@@ -59,43 +58,43 @@ impl Feeds {
 }
 
 impl LatencyMonitorSet {
-    /// Prepares the plan. Monitors beyond 65536 would not be fed.
+    /// Prepares the plan from the monitors, each with the numbers of the commands that it watches.
+    /// Monitors beyond 65536 are left out.
     #[must_use]
-    pub fn new(monitors: Vec<LatencyMonitor>) -> LatencyMonitorSet {
-        let mut buckets = 0;
-        let mut offsets = Vec::with_capacity(monitors.len());
-        for monitor in &monitors {
+    pub fn new<C: IntoIterator<Item = usize>>(
+        plan: impl IntoIterator<Item = (LatencyMonitor, C)>,
+    ) -> LatencyMonitorSet {
+        let (mut monitors, mut offsets, mut buckets) = (Vec::new(), Vec::new(), 0);
+        // By command number: the monitors that watch it, rising.
+        let mut watching: Vec<Vec<u16>> = Vec::new();
+        for (monitor, commands) in plan {
+            let Ok(number) = u16::try_from(monitors.len()) else { break };
+            for command in commands {
+                if command >= watching.len() {
+                    watching.resize(command + 1, Vec::new());
+                }
+                if watching[command].last() != Some(&number) {
+                    watching[command].push(number);
+                }
+            }
             offsets.push(buckets);
             buckets += monitor.bounds_us.len() + 1;
+            monitors.push(monitor);
         }
-        let commands = monitors.iter().map(|monitor| monitor.commands.len()).max().unwrap_or(0);
-        let mut fed: Vec<u16> = Vec::new();
-        let mut known: Vec<(Vec<u16>, Feeds)> = Vec::new();
-        let mut feeds = Vec::with_capacity(commands);
-        for command in 0..commands {
-            let watching: Vec<u16> = (0..=u16::MAX)
-                .zip(&monitors)
-                .filter(|(_, monitor)| monitor.commands.get(command) == Some(&true))
-                .map(|(number, _)| number)
-                .collect();
-            let found = known.iter().find(|(list, _)| *list == watching);
-            feeds.push(match found {
-                _ if watching.is_empty() => Feeds::NONE,
-                Some((_, feeds)) => *feeds,
-                None => {
-                    let begin = position(fed.len());
-                    fed.extend(&watching);
-                    let feeds = Feeds { begin, end: position(fed.len()) };
-                    known.push((watching, feeds));
-                    feeds
-                }
-            });
-        }
+        let (mut fed, mut known) = (Vec::new(), HashMap::from([(Vec::new(), Feeds::NONE)]));
+        let feeds = watching.into_iter().map(|watching| {
+            *known.entry(watching).or_insert_with_key(|watching| {
+                let begin = position(fed.len());
+                fed.extend(watching);
+                Feeds { begin, end: position(fed.len()) }
+            })
+        });
+        let feeds = feeds.collect();
         LatencyMonitorSet {
             monitors: monitors.into(),
             offsets: offsets.into(),
             buckets,
-            feeds: feeds.into(),
+            feeds,
             fed: fed.into(),
         }
     }
@@ -312,12 +311,12 @@ fn percentage(part: u64, whole: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn monitor(name: &str, bounds_us: &[u64], commands: &[bool]) -> LatencyMonitor {
-        LatencyMonitor { name: name.into(), bounds_us: bounds_us.into(), commands: commands.into() }
+    fn monitor(name: &str, bounds_us: &[u64], commands: &[usize]) -> (LatencyMonitor, Vec<usize>) {
+        (LatencyMonitor { name: name.into(), bounds_us: bounds_us.into() }, commands.to_vec())
     }
 
-    fn set(monitors: Vec<LatencyMonitor>) -> Arc<LatencyMonitorSet> {
-        Arc::new(LatencyMonitorSet::new(monitors))
+    fn set(plan: Vec<(LatencyMonitor, Vec<usize>)>) -> Arc<LatencyMonitorSet> {
+        Arc::new(LatencyMonitorSet::new(plan))
     }
 
     fn shown(latencies: &Latencies) -> Vec<String> {
@@ -329,7 +328,7 @@ mod tests {
     /// Shows what these times come to in buckets that end at 100 and 200.
     #[track_caller]
     fn check(bounds_us: &[u64], elapsed_us: &[u64], want: &str) {
-        let latencies = Latencies::new(set(vec![monitor("all", bounds_us, &[true])]));
+        let latencies = Latencies::new(set(vec![monitor("all", bounds_us, &[0])]));
         for &elapsed_us in elapsed_us {
             latencies.record(latencies.set().feeds(0), elapsed_us);
         }
@@ -401,8 +400,8 @@ mod tests {
     #[test]
     fn a_command_feeds_the_monitors_that_name_it() {
         let set = set(vec![
-            monitor("all", &[10], &[true, true, true, true]),
-            monitor("get", &[10, 20], &[false, true, false, true]),
+            monitor("all", &[10], &[0, 1, 2, 3]),
+            monitor("get", &[10, 20], &[3, 1, 1]),
             monitor("none", &[], &[]),
         ]);
         let latencies = Latencies::new(Arc::clone(&set));
@@ -427,8 +426,7 @@ mod tests {
 
     #[test]
     fn there_may_be_more_monitors_than_a_word_has_bits() {
-        let monitors =
-            (0..100).map(|number| monitor(&number.to_string(), &[10], &[number % 2 == 0]));
+        let monitors = (0..100).map(|number| monitor(&number.to_string(), &[10], &[number % 2]));
         let latencies = Latencies::new(set(monitors.collect()));
         latencies.record(latencies.set().feeds(0), 5);
         let fed: Vec<usize> =
@@ -438,15 +436,15 @@ mod tests {
 
     #[test]
     fn feeds_of_another_set_do_no_harm() {
-        let many = set((0..50).map(|_| monitor("", &[], &[true])).collect());
-        let few = Latencies::new(set(vec![monitor("", &[], &[true])]));
+        let many = set((0..50).map(|_| monitor("", &[], &[0])).collect());
+        let few = Latencies::new(set(vec![monitor("", &[], &[0])]));
         few.record(many.feeds(0), 5);
         assert_eq!(shown(&few), [""]);
     }
 
     #[test]
     fn both_are_counted_alike() {
-        let set = set(vec![monitor("a", &[10], &[true]), monitor("b", &[20], &[true])]);
+        let set = set(vec![monitor("a", &[10], &[0]), monitor("b", &[20], &[0])]);
         let (one, two) = (Latencies::new(Arc::clone(&set)), Latencies::new(Arc::clone(&set)));
         one.record_both(&two, set.feeds(0), 15);
         assert_eq!(shown(&one), shown(&two));
