@@ -21,7 +21,7 @@ pub struct Multiplexor {
 }
 
 /// A `kevent`, whose pointer is only a number of ours.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 struct Entry(libc::kevent);
 
@@ -112,11 +112,8 @@ impl Multiplexor {
         Ok(())
     }
 
-    /// Makes the changes. Each is answered on its own, so that none hides another's error.
+    /// Makes the changes, and looks at the answer to each of them.
     fn control(&self, changes: &mut [Entry]) -> io::Result<()> {
-        for change in changes.iter_mut() {
-            change.0.flags |= libc::EV_RECEIPT as _;
-        }
         let (queue, count, at_once) = (self.queue.as_raw_fd(), changes.len(), time_span(0));
         let (what, answers) = (changes.as_ptr().cast(), changes.as_mut_ptr().cast());
         // SAFETY: both pointers are those of `changes`, which holds `count`; the kernel takes
@@ -135,11 +132,12 @@ impl Entry {
         Entry(unsafe { std::mem::zeroed() })
     }
 
+    /// A change that is answered on its own, so that it does not hide another's error.
     fn change(fd: BorrowedFd<'_>, filter: i64, how: u64, token: Token) -> Entry {
         let mut entry = Entry::nothing();
         entry.0.ident = fd.as_raw_fd() as _;
         entry.0.filter = filter as _;
-        entry.0.flags = how as _;
+        entry.0.flags = (how | libc::EV_RECEIPT as u64) as _;
         entry.0.udata = token.0 as _;
         entry
     }
