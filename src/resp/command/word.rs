@@ -39,6 +39,7 @@ impl Word {
     }
 
     /// A number below `2^bits` that differs for most words; `bits` is 1 to 32.
+    #[expect(clippy::cast_possible_truncation, reason = "at most 32 bits are left")]
     #[inline]
     pub fn hash(&self, bits: u32) -> usize {
         let [first, second, third] = self.parts;

@@ -147,6 +147,8 @@ pub(super) const ROWS: &[Row] = &[
     keyless("lastsave", 1, Read, FanOut(Merge::Min)),
 
     // The proxy's own affairs.
+    local("host:", 1, Read, LocalCommand::Http).always_allowed(),
+    local("post", 1, Read, LocalCommand::Http).always_allowed(),
     local("bigkeys", 1, Admin, LocalCommand::BigKeys).at_most(2),
     local("hotkeys", 1, Admin, LocalCommand::HotKeys).at_most(2),
     local("info", 1, Read, LocalCommand::Info),
