@@ -14,7 +14,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::resp::scan::{CRLF, header};
+use crate::resp::scan::{CRLF, ends_line, head, header, short_header};
 use crate::resp::writer::Sink;
 
 mod inline;
@@ -122,7 +122,7 @@ impl RequestParser {
         arguments: &mut Arguments,
     ) -> Result<Parsed, ProtocolError> {
         if matches!(self.state, State::Idle)
-            && let Some(end) = whole(new, limits, arguments)
+            && let Some(end) = whole(new, limits, arguments, short_header)
         {
             return Ok(Parsed::Request { end });
         }
@@ -152,8 +152,11 @@ impl RequestParser {
         limits: &Limits,
         arguments: &mut Arguments,
     ) -> Result<Parsed, ProtocolError> {
+        let began_here = matches!(self.state, State::Idle);
+        if began_here && let Some(end) = whole(new, limits, arguments, header) {
+            return Ok(Parsed::Request { end });
+        }
         arguments.clear();
-        let began_here = self.fed == 0;
         let parsed = self.resume(new, limits);
         match parsed {
             Ok(Parsed::Incomplete) => self.fed += new.len(),
@@ -252,29 +255,38 @@ impl Default for RequestParser {
 
 /// The highest position that [`Arguments`] can note.
 const POSITION_MAX: usize = u32::MAX as usize;
-/// `$0\r\n\r\n`: no argument is shorter.
-const ARGUMENT_MIN: usize = 6;
-
 /// The way nearly every request takes: it is whole, its numbers are short, nothing is odd.
-/// Returns where it ends.
-#[inline]
-fn whole(new: &[u8], limits: &Limits, arguments: &mut Arguments) -> Option<usize> {
-    let (count, start) = header(new, b'*')?;
-    let (arguments_max, bulk_max) = limits.now();
-    // A count that these bytes cannot hold must not make us allocate.
-    if count > arguments_max
-        || count * ARGUMENT_MIN > new.len()
-        || new.len() > limits.request_max.min(POSITION_MAX)
-    {
-        return None;
-    }
+/// Returns where it ends. `header` is [`short_header`] or [`header`].
+#[inline(always)]
+fn whole(
+    new: &[u8],
+    limits: &Limits,
+    arguments: &mut Arguments,
+    header: impl Fn(u64, u8) -> Option<(usize, usize)>,
+) -> Option<usize> {
+    let (count, start) = header(head(new)?, b'*')?;
+    let spans = arguments.kept().get_mut(..count)?;
+    let mut rest = new.get(start..)?;
     let mut at = start;
-    for span in arguments.room(count) {
-        let (body, end) = argument(new, at, bulk_max)?;
-        *span = Span::new(body, end);
-        at = end + CRLF.len();
+    for span in spans {
+        let (length, body) = header(head(rest)?, b'$')?;
+        let end = body + length;
+        if !ends_line(rest, end) {
+            return None;
+        }
+        *span = Span::new(at + body, at + end);
+        rest = &rest[end + CRLF.len()..];
+        at += end + CRLF.len();
     }
-    if count == 0 {
+    // No argument is longer than the request. If that does not settle it, the slow way does.
+    if count == 0
+        || at > limits.request_max
+        || at > limits.bulk_max
+        || at > POSITION_MAX
+        || count > limits.arguments_max
+        || limits.unauthenticated
+            && (count > UNAUTHENTICATED_ARGUMENTS_MAX || at > UNAUTHENTICATED_BULK_MAX)
+    {
         return None;
     }
     arguments.body = start;
@@ -285,41 +297,21 @@ fn whole(new: &[u8], limits: &Limits, arguments: &mut Arguments) -> Option<usize
 /// Skips the arguments that are whole in `new` from `at` on, at most `left` of them, which
 /// it counts down.
 fn skip_arguments(new: &[u8], mut at: usize, left: &mut u32, limits: &Limits) -> usize {
-    let (_, bulk_max) = limits.now();
+    let bulk_max = if limits.unauthenticated {
+        limits.bulk_max.min(UNAUTHENTICATED_BULK_MAX)
+    } else {
+        limits.bulk_max
+    };
     while *left > 0
-        && let Some((_, end)) = argument(new, at, bulk_max)
+        && let Some(rest) = new.get(at..)
+        && let Some((length, body)) = head(rest).and_then(|word| header(word, b'$'))
+        && length <= bulk_max
+        && ends_line(rest, body + length)
     {
-        at = end + CRLF.len();
+        at += body + length + CRLF.len();
         *left -= 1;
     }
     at
-}
-
-/// Where the body of the argument at `at` begins and ends, if all of it is there.
-#[inline(always)]
-fn argument(new: &[u8], at: usize, bulk_max: usize) -> Option<(usize, usize)> {
-    let (length, header) = header(new.get(at..)?, b'$')?;
-    let body = at + header;
-    let end = body + length;
-    if length > bulk_max || *new.get(end..)?.first_chunk::<2>()? != CRLF {
-        return None;
-    }
-    Some((body, end))
-}
-
-impl Limits {
-    /// The most arguments and the longest one, as of now.
-    #[inline(always)]
-    fn now(&self) -> (usize, usize) {
-        if self.unauthenticated {
-            (
-                self.arguments_max.min(UNAUTHENTICATED_ARGUMENTS_MAX),
-                self.bulk_max.min(UNAUTHENTICATED_BULK_MAX),
-            )
-        } else {
-            (self.arguments_max, self.bulk_max)
-        }
-    }
 }
 
 /// Which number a header line holds.
@@ -471,9 +463,9 @@ impl Number {
 /// Where the words of one request are. Owned once by a handler and reused for every
 /// request, so that the steady state allocates nothing; what one huge request made it
 /// take, it gives back with the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Arguments {
-    /// At least `count` of them; those beyond are left over from earlier requests.
+    /// `SPANS_KEPT` of them, or more after a huge request; those beyond `count` mean nothing.
     spans: Vec<Span>,
     count: usize,
     /// Where the header of the first argument is.
@@ -502,16 +494,22 @@ impl Span {
     }
 }
 
-/// How many spans are kept for the next request.
+/// How many spans are kept for the next request. What has more arguments goes the slow way.
 const SPANS_KEPT: usize = 1024;
 /// How many bytes of rewritten words are kept for the next one.
 const REWRITTEN_KEPT: usize = 4096;
 
 impl Arguments {
-    /// Room for no argument yet.
+    /// No arguments yet.
     #[must_use]
     pub fn new() -> Arguments {
-        Arguments::default()
+        Arguments {
+            spans: vec![Span::default(); SPANS_KEPT],
+            count: 0,
+            body: 0,
+            rewritten: Vec::new(),
+            words: Vec::new(),
+        }
     }
 
     /// Notes where the arguments of `message` are. It is a request that the parser found, or
@@ -534,11 +532,7 @@ impl Arguments {
             && let next = end.saturating_add(CRLF.len())
             && next <= message.len().min(POSITION_MAX)
         {
-            match self.spans.get_mut(self.count) {
-                Some(span) => *span = Span::new(body, end),
-                None => self.spans.push(Span::new(body, end)),
-            }
-            self.count += 1;
+            self.push(Span::new(body, end));
             at = next;
         }
     }
@@ -546,7 +540,7 @@ impl Arguments {
     /// Forgets the arguments.
     pub fn clear(&mut self) {
         self.count = 0;
-        self.room(0);
+        self.kept();
         self.rewritten.clear();
         self.rewritten.shrink_to(REWRITTEN_KEPT);
         self.words.clear();
@@ -594,20 +588,28 @@ impl Arguments {
         &self.rewritten
     }
 
-    /// `count` spans to fill in.
+    /// The spans to fill in for a request that is not huge.
     #[inline(always)]
-    fn room(&mut self, count: usize) -> &mut [Span] {
-        if self.spans.len() < count || self.spans.len() > SPANS_KEPT {
-            self.resize(count);
+    fn kept(&mut self) -> &mut [Span] {
+        if self.spans.len() != SPANS_KEPT {
+            self.give_back();
         }
-        &mut self.spans[..count]
+        &mut self.spans
     }
 
     #[cold]
     #[inline(never)]
-    fn resize(&mut self, count: usize) {
-        self.spans.resize(count.clamp(16, SPANS_KEPT.max(count)), Span::default());
-        self.spans.shrink_to(SPANS_KEPT);
+    fn give_back(&mut self) {
+        self.spans.truncate(SPANS_KEPT);
+        self.spans.shrink_to_fit();
+    }
+
+    fn push(&mut self, span: Span) {
+        match self.spans.get_mut(self.count) {
+            Some(free) => *free = span,
+            None => self.spans.push(span),
+        }
+        self.count += 1;
     }
 
     fn rewrite(&mut self, line: &[u8]) {
@@ -616,9 +618,7 @@ impl Arguments {
             let start = self.words.len();
             let Some(after) = inline::next_word(rest, &mut self.words) else { break };
             rest = after;
-            self.spans.truncate(self.count);
-            self.spans.push(Span::new(start, self.words.len()));
-            self.count += 1;
+            self.push(Span::new(start, self.words.len()));
         }
         self.rewritten.array(self.count);
         self.body = self.rewritten.len();
@@ -631,6 +631,12 @@ impl Arguments {
     }
 }
 
+impl Default for Arguments {
+    fn default() -> Arguments {
+        Arguments::new()
+    }
+}
+
 /// How many arguments the multi-bulk request that begins with `message` announces, if its
 /// first line is there.
 #[must_use]
@@ -640,7 +646,7 @@ pub fn announced(message: &[u8]) -> Option<usize> {
 
 /// A header of any length, as the parser lets through.
 fn any_header(bytes: &[u8], marker: u8) -> Option<(usize, usize)> {
-    if let Some(short) = header(bytes, marker) {
+    if let Some(short) = head(bytes).and_then(|word| header(word, marker)) {
         return Some(short);
     }
     let end = bytes.iter().position(|&byte| byte == b'\r')?;
@@ -1113,7 +1119,7 @@ mod tests {
         let (mut parser, mut arguments) = (RequestParser::new(), Arguments::new());
         let wire = b"*99999\r\n$3\r\nDEL\r\n$536870912\r\nx";
         assert_eq!(parser.feed(wire, &Limits::default(), &mut arguments), Ok(Parsed::Incomplete));
-        assert!(arguments.spans.capacity() <= 16);
+        assert_eq!(arguments.spans.capacity(), SPANS_KEPT);
         assert_eq!(parser.wanted(), 536_870_912 + 2 - 1);
     }
 

@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use crate::resp::scan::{CRLF, find_cr, header};
+use crate::resp::scan::{CRLF, begins, ends_line, find_cr, head, header, short_header};
 
 /// Finds where a reply ends. One lives in every link.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl ResponseParser {
     #[inline]
     pub fn feed(&mut self, new: &[u8]) -> Result<Option<usize>, ReplyError> {
         if self.fed == 0
-            && let Some((end, 0)) = value(new)
+            && let Some(end) = plain(new)
         {
             return Ok(Some(end));
         }
@@ -142,7 +142,7 @@ impl ResponseParser {
         let mut at = 0;
         while at < new.len() {
             if let State::Value = self.state {
-                at = skip_values(new, at, &mut self.left);
+                (at, self.left) = skip_values(new, at, self.left);
                 if self.left == 0 {
                     return Ok(Some(at));
                 }
@@ -172,39 +172,51 @@ impl Default for ResponseParser {
     }
 }
 
-/// Skips the values that are whole in `new` from `at` on, and keeps `left`, the values still to come.
-fn skip_values(new: &[u8], mut at: usize, left: &mut u64) -> usize {
-    while *left > 0
-        && let Some((length, more)) = value(&new[at..])
-        && let Some(sum) = (*left - 1).checked_add(more)
-    {
-        at += length;
-        *left = sum;
+/// Skips the values that are whole in `new` from `at` on, of `left` values still to come.
+/// Returns where it stopped and how many are left.
+fn skip_values(new: &[u8], at: usize, mut left: u64) -> (usize, u64) {
+    let mut rest = &new[at..];
+    while left > 0 {
+        if let Some(end) = plain(rest) {
+            rest = &rest[end..];
+            left -= 1;
+        } else if let Some((end, more)) = other(rest)
+            && let Some(sum) = (left - 1).checked_add(more)
+        {
+            rest = &rest[end..];
+            left = sum;
+        } else {
+            break;
+        }
     }
-    at
+    (new.len() - rest.len(), left)
 }
 
-/// The way nearly every value takes: it is whole and nothing is odd. Returns its length, or
-/// that of its header if it has values in it, and how many more values follow because of it.
+/// The way nearly every reply takes: a whole value without values in it, of a kind that is so
+/// frequent that it has to cost next to nothing. Returns where it ends.
 #[inline(always)]
-fn value(bytes: &[u8]) -> Option<(usize, u64)> {
+fn plain(bytes: &[u8]) -> Option<usize> {
+    let word = head(bytes)?;
+    if let Some((length, header)) = short_header(word, b'$') {
+        let end = header + length;
+        return ends_line(bytes, end).then_some(end + CRLF.len());
+    }
+    if begins(word, b"+OK\r\n") || begins(word, b"$-1\r\n") {
+        return Some(5);
+    }
+    short_header(word, b':').map(|(_, end)| end)
+}
+
+/// Any other value that is whole, if nothing is odd about it. Returns its length, or that of
+/// its header if it has values in it, and how many more values follow because of it.
+fn other(bytes: &[u8]) -> Option<(usize, u64)> {
     match bytes.first()? {
         b'$' => Some((bulk(bytes)?, 0)),
-        b'+' if bytes.starts_with(b"+OK\r\n") => Some((5, 0)),
         b'+' | b'-' => Some((text(bytes)?, 0)),
         b':' => Some((integer(bytes)?, 0)),
         b'*' => array(bytes),
         _ => None,
     }
-}
-
-#[inline(always)]
-fn bulk(bytes: &[u8]) -> Option<usize> {
-    let Some((length, header)) = header(bytes, b'$') else {
-        return bytes.starts_with(b"$-1\r\n").then_some(5);
-    };
-    let end = header + length;
-    (*bytes.get(end..)?.first_chunk::<2>()? == CRLF).then_some(end + CRLF.len())
 }
 
 #[inline]
@@ -213,28 +225,27 @@ fn text(bytes: &[u8]) -> Option<usize> {
     (end <= LINE_MAX as usize && *bytes.get(end + 1)? == b'\n').then_some(end + CRLF.len())
 }
 
-#[inline(always)]
 fn integer(bytes: &[u8]) -> Option<usize> {
-    match header(bytes, b':') {
-        Some((_, header)) => Some(header),
-        None => long_integer(bytes),
-    }
-}
-
-fn long_integer(bytes: &[u8]) -> Option<usize> {
     let sign = usize::from(matches!(bytes.get(1)?, b'-' | b'+'));
     let digits = bytes.get(1 + sign..)?;
     let count = digits.iter().position(|byte| !byte.is_ascii_digit())?;
-    let ended = *digits.get(count..)?.first_chunk::<2>()? == CRLF;
     let line = sign + count;
-    (ended && count > 0 && line <= INTEGER_MAX as usize).then_some(1 + line + CRLF.len())
+    (count > 0 && line <= INTEGER_MAX as usize && ends_line(digits, count))
+        .then_some(1 + line + CRLF.len())
 }
 
-#[inline]
+/// A body of four digits' length, or five.
+fn bulk(bytes: &[u8]) -> Option<usize> {
+    let (length, header) = header(head(bytes)?, b'$')?;
+    let end = header + length;
+    ends_line(bytes, end).then_some(end + CRLF.len())
+}
+
 fn array(bytes: &[u8]) -> Option<(usize, u64)> {
-    match header(bytes, b'*') {
+    let word = head(bytes)?;
+    match header(word, b'*') {
         Some((count, header)) => Some((header, count as u64)),
-        None => bytes.starts_with(b"*-1\r\n").then_some((5, 0)),
+        None => begins(word, b"*-1\r\n").then_some((5, 0)),
     }
 }
 

@@ -7,44 +7,98 @@
 /// The bytes that end every line and every body.
 pub const CRLF: [u8; 2] = *b"\r\n";
 
-/// Reads `<marker><number>\r\n` at the head of `bytes`: the number, and the length of the
-/// header. Numbers have one to five digits and no leading zero.
+/// The first eight bytes in one register, the first one lowest, zeros above those that are not
+/// there. Less than four bytes are nothing.
 #[inline(always)]
 #[must_use]
-pub fn header(bytes: &[u8], marker: u8) -> Option<(usize, usize)> {
-    let head = u32::from_le_bytes(*bytes.first_chunk::<4>()?);
-    if head & 0xffff_00ff == u32::from_le_bytes([marker, 0, b'\r', b'\n']) {
-        let digit = (head >> 8 & 0xff).wrapping_sub(u32::from(b'0'));
-        return (digit <= 9).then_some((digit as usize, 4));
+pub fn head(bytes: &[u8]) -> Option<u64> {
+    if let Some(eight) = bytes.first_chunk::<8>() {
+        return Some(u64::from_le_bytes(*eight));
     }
-    // Whatever has two digits is followed by a body that makes it longer than this.
-    let head = u64::from_le_bytes(*bytes.first_chunk::<8>()?);
-    if head & 0xff != u64::from(marker) {
-        return None;
-    }
-    let mut rest = head >> 8;
-    let mut number = digit(rest);
-    if !(1..=9).contains(&number) {
-        return None;
-    }
-    let mut length = 4;
-    loop {
-        rest >>= 8;
-        let next = digit(rest);
-        if next > 9 {
-            break;
-        }
-        number = number * 10 + next;
-        length += 1;
-    }
-    // Six digits and more leave no room for the line's end in the word: not ours.
-    (rest & 0xffff == u64::from(u16::from_le_bytes(CRLF))).then_some((number, length))
+    // Two overlapping halves.
+    let first = u64::from(u32::from_le_bytes(*bytes.first_chunk::<4>()?));
+    let last = u64::from(u32::from_le_bytes(*bytes.last_chunk::<4>()?));
+    Some(first | last << ((bytes.len() & 3) * 8))
 }
 
-/// What the lowest byte is worth as a digit; above 9 if it is none.
+/// Whether the bytes that `word` is the head of begin with `text`.
 #[inline(always)]
-fn digit(text: u64) -> usize {
-    usize::from(text.to_le_bytes()[0].wrapping_sub(b'0'))
+#[must_use]
+pub fn begins<const N: usize>(word: u64, text: &[u8; N]) -> bool {
+    let mut wanted = [0; 8];
+    wanted[..N].copy_from_slice(text);
+    word << (64 - N * 8) == u64::from_le_bytes(wanted) << (64 - N * 8)
+}
+
+/// Reads `<marker><number>\r\n` at the head of bytes, given as one word: the number, and the
+/// length of the header. Numbers have one to five digits and no leading zero.
+#[inline(always)]
+#[must_use]
+pub fn header(word: u64, marker: u8) -> Option<(usize, usize)> {
+    if let Some(short) = short_header(word, marker) {
+        return Some(short);
+    }
+    longer_header(word, marker)
+}
+
+/// The same for one to three digits.
+///
+/// A digit's upper half is always 3, so one masked comparison finds how many digits there are,
+/// and the line's end.
+#[inline(always)]
+#[must_use]
+pub fn short_header(word: u64, marker: u8) -> Option<(usize, usize)> {
+    if word & 0xff != u64::from(marker) {
+        return None;
+    }
+    let text = low(word >> 8);
+    let digit = |shift: u32| (text >> shift & 0xf) as usize;
+    if text & 0x00ff_fff0 == 0x000a_0d30 {
+        return (digit(0) <= 9).then_some((digit(0), 4));
+    }
+    if text & 0xffff_f0f0 == 0x0a0d_3030 {
+        let fine = (1..=9).contains(&digit(0)) && digit(8) <= 9;
+        return fine.then_some((digit(0) * 10 + digit(8), 5));
+    }
+    if low(word >> 16) & 0xffff_f0f0 == 0x0a0d_3030 && text & 0xf0 == 0x30 {
+        let fine = (1..=9).contains(&digit(0)) && digit(8) <= 9 && digit(16) <= 9;
+        return fine.then_some((digit(0) * 100 + digit(8) * 10 + digit(16), 6));
+    }
+    None
+}
+
+/// The same for more digits than that.
+#[inline(never)]
+fn longer_header(word: u64, marker: u8) -> Option<(usize, usize)> {
+    if word & 0xff != u64::from(marker) || word >> 8 & 0xff == u64::from(b'0') {
+        return None;
+    }
+    let (mut rest, mut number, mut length) = (word >> 8, 0, 1);
+    loop {
+        let digit = (rest & 0xff).wrapping_sub(u64::from(b'0'));
+        if digit > 9 {
+            break;
+        }
+        number = number * 10 + digit;
+        length += 1;
+        rest >>= 8;
+    }
+    // Six digits and more leave no room for the line's end in the word: not ours.
+    let fine = rest & 0xffff == u64::from(u16::from_le_bytes(CRLF)) && length >= 4;
+    fine.then_some((low(number) as usize, length + CRLF.len()))
+}
+
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
+fn low(word: u64) -> u32 {
+    word as u32
+}
+
+/// Whether the bytes at `at`, which is not far, end a line.
+#[inline(always)]
+#[must_use]
+pub fn ends_line(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..at + CRLF.len()).is_some_and(|end| end == CRLF)
 }
 
 /// Where the first CR is, eight bytes at a time.
@@ -78,7 +132,11 @@ mod tests {
         for number in [0usize, 1, 9, 10, 64, 99, 100, 999, 1000, 9999, 10_000, 99_999] {
             let wire = format!("${number}\r\nxxxxxxxx");
             let length = wire.find('\n').unwrap() + 1;
-            assert_eq!(header(wire.as_bytes(), b'$'), Some((number, length)), "{wire:?}");
+            assert_eq!(
+                head(wire.as_bytes()).and_then(|word| header(word, b'$')),
+                Some((number, length)),
+                "{wire:?}"
+            );
         }
     }
 
@@ -91,6 +149,8 @@ mod tests {
             "$a\r\nxxxxxx",
             "*1\r\nxxxxxx",
             "$01\r\nxxxxx",
+            "$0123\r\nxx",
+            "$012\r\nxxx",
             "$-1\r\nxxxxx",
             "$100000\r\nxx",
             "$1a\r\nxxxxx",
@@ -101,7 +161,7 @@ mod tests {
             "$1/\r\nxxxxx",
             "$1:\r\nxxx",
         ] {
-            assert_eq!(header(wire.as_bytes(), b'$'), None, "{wire:?}");
+            assert_eq!(head(wire.as_bytes()).and_then(|word| header(word, b'$')), None, "{wire:?}");
         }
     }
 
