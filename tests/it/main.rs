@@ -10,14 +10,21 @@
 
 mod support;
 
+mod command_line;
 mod connection;
 mod errors;
 mod inline;
+mod isolation;
+mod long_keys;
 mod malformed;
 mod multi_key;
-mod single_key;
-mod long_keys;
+mod redirect;
 mod replies;
+mod resharding;
+mod shutdown;
+mod single_key;
 mod slow_clients;
 mod timeouts;
+mod tools;
+mod topology;
 mod user_of_2022;
