@@ -80,3 +80,9 @@ pub fn original_differs(how: &str) -> bool {
     }
     skip
 }
+
+/// How many descriptors this process may have.
+pub fn descriptor_limit() -> u64 {
+    let output = std::process::Command::new("sh").args(["-c", "ulimit -n"]).output().expect("sh");
+    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(u64::MAX)
+}

@@ -81,8 +81,11 @@ fn info_lists_the_six_servers_with_role_and_group() {
     let cluster = shared_cluster();
     let proxy = start();
     proxy.wait_for_servers(6);
-    let seen: BTreeMap<String, (String, String)> =
-        proxy.servers().into_iter().map(|server| (server.address, (server.role, server.group))).collect();
+    let seen: BTreeMap<String, (String, String)> = proxy
+        .servers()
+        .into_iter()
+        .map(|server| (server.address, (server.role, server.group)))
+        .collect();
     let want = (0..6).map(|index| {
         let (role, master) = if index < 3 { ("master", index) } else { ("slave", index - 3) };
         (cluster.node(index).address(), (role.to_owned(), cluster.id(master).to_owned()))
@@ -95,7 +98,10 @@ fn info_has_the_five_sections_in_order() {
     let proxy = start();
     let info = proxy.client().line("INFO").text();
     let sections: Vec<&str> = info.lines().filter(|line| line.starts_with('#')).collect();
-    assert_eq!(sections, ["# Proxy", "# SystemResource", "# Stats", "# Servers", "# LatencyMonitor"]);
+    assert_eq!(
+        sections,
+        ["# Proxy", "# SystemResource", "# Stats", "# Servers", "# LatencyMonitor"]
+    );
     assert!(info.contains("\nName:PredixyExample\n"), "{info}");
     assert!(info.contains("\nWorkerThreads:4\n"), "{info}");
     assert!(!info.contains('\r'), "INFO ends its lines as predixy does");

@@ -179,13 +179,17 @@ impl Client {
             ("#", "f") => Value::Bool(false),
             (",", _) => Value::Double(rest.to_owned()),
             ("(", _) => Value::Big(rest.to_owned()),
-            ("!", _) => Value::Error(String::from_utf8_lossy(&self.body(count()?, until)?).into_owned()),
+            ("!", _) => {
+                Value::Error(String::from_utf8_lossy(&self.body(count()?, until)?).into_owned())
+            }
             ("=", _) => Value::Verbatim(self.body(count()?, until)?),
             ("~", _) => Value::Set(self.values(count()?, until)?),
             (">", _) => Value::Push(self.values(count()?, until)?),
             ("%", _) => {
                 let flat = self.values(count()? * 2, until)?;
-                Value::Map(flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+                Value::Map(
+                    flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
+                )
             }
             _ => return Err(garbage()),
         })
@@ -212,7 +216,8 @@ impl Client {
         let mut seen = self.next;
         loop {
             if let Some(at) = self.received[seen..].windows(2).position(|two| two == b"\r\n") {
-                let line = String::from_utf8_lossy(&self.received[self.next..seen + at]).into_owned();
+                let line =
+                    String::from_utf8_lossy(&self.received[self.next..seen + at]).into_owned();
                 self.next = seen + at + 2;
                 return Ok(line);
             }

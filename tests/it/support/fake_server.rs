@@ -30,7 +30,7 @@ pub enum Answer {
     Usual,
     /// These bytes.
     Bytes(Vec<u8>),
-    /// Nothing, now or later.
+    /// Nothing, and nothing to what comes after it on this connection: a server answers in order or not at all.
     Silence,
     /// These bytes, then the end of the connection.
     Last(Vec<u8>),
@@ -59,9 +59,16 @@ impl FakeServer {
                 break (listener, port);
             }
         };
-        let nodes = nodes_line(1, &format!("127.0.0.1:{port}@{}", port + 10_000), "myself,master", "-", "0-16383");
+        let nodes = nodes_line(
+            1,
+            &format!("127.0.0.1:{port}@{}", port + 10_000),
+            "myself,master",
+            "-",
+            "0-16383",
+        );
         let state = Mutex::new(State { nodes, ..State::default() });
-        let shared = Arc::new(Shared { script: Box::new(script), state, stopped: AtomicBool::new(false) });
+        let shared =
+            Arc::new(Shared { script: Box::new(script), state, stopped: AtomicBool::new(false) });
         let for_thread = Arc::clone(&shared);
         thread::spawn(move || accept_all(&listener, &for_thread));
         FakeServer { port, shared }
@@ -81,7 +88,13 @@ impl FakeServer {
             .collect();
         let lines = fakes.iter().enumerate().map(|(index, fake)| {
             let (first, end) = (16384 * index / count, 16384 * (index + 1) / count);
-            nodes_line(index + 1, &fake.bus_address(), "master", "-", &format!("{first}-{}", end - 1))
+            nodes_line(
+                index + 1,
+                &fake.bus_address(),
+                "master",
+                "-",
+                &format!("{first}-{}", end - 1),
+            )
         });
         let nodes: String = lines.collect();
         fakes.iter().for_each(|fake| fake.set_nodes(&nodes));
@@ -90,8 +103,11 @@ impl FakeServer {
 
     /// A configuration with all of these as seeds, and more lines inside the pool.
     pub fn conf(fakes: &[FakeServer], lines: &str) -> String {
-        let servers: String = fakes.iter().map(|fake| format!("        + {}\n", fake.address())).collect();
-        format!("ClusterServerPool {{\n{lines}\n    RefreshInterval 100ms\n    Servers {{\n{servers}    }}\n}}\n")
+        let servers: String =
+            fakes.iter().map(|fake| format!("        + {}\n", fake.address())).collect();
+        format!(
+            "ClusterServerPool {{\n{lines}\n    RefreshInterval 100ms\n    Servers {{\n{servers}    }}\n}}\n"
+        )
     }
 
     /// Its port.
@@ -114,7 +130,11 @@ impl FakeServer {
         let own = format!("127.0.0.1:{}@", self.port);
         let lines = text.lines().map(|line| {
             let is_own = line.contains(&own) && !line.contains("myself,");
-            let flagged = line.replacen(" master", " myself,master", 1).replacen(" slave", " myself,slave", 1);
+            let flagged = line.replacen(" master", " myself,master", 1).replacen(
+                " slave",
+                " myself,slave",
+                1,
+            );
             if is_own { flagged + "\n" } else { line.to_owned() + "\n" }
         });
         self.state().nodes = lines.collect();
@@ -159,7 +179,9 @@ impl Heard {
 
     /// One word as text; empty if there is none.
     pub fn word(&self, index: usize) -> String {
-        self.words.get(index).map_or(String::new(), |word| String::from_utf8_lossy(word).into_owned())
+        self.words
+            .get(index)
+            .map_or(String::new(), |word| String::from_utf8_lossy(word).into_owned())
     }
 }
 
@@ -185,9 +207,8 @@ impl Shared {
         match (heard.name().as_str(), second.as_str()) {
             ("PING", _) => b"+PONG\r\n".to_vec(),
             ("CLUSTER", "NODES") => bulk_bytes(self.state().nodes.as_bytes()),
-            ("AUTH" | "SELECT" | "READONLY" | "READWRITE" | "ASKING", _) | ("CLIENT", "SETNAME" | "SETINFO") => {
-                b"+OK\r\n".to_vec()
-            }
+            ("AUTH" | "SELECT" | "READONLY" | "READWRITE" | "ASKING", _)
+            | ("CLIENT", "SETNAME" | "SETINFO") => b"+OK\r\n".to_vec(),
             (name, _) => format!("-ERR the fake has no answer to {name}\r\n").into_bytes(),
         }
     }
@@ -214,16 +235,22 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
 }
 
 fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
-    let (mut received, mut room) = (Vec::new(), vec![0; 64 * 1024]);
+    let (mut received, mut room, mut mute) = (Vec::new(), vec![0; 64 * 1024], false);
     loop {
         while let Some((words, length)) = parse(&received) {
             received.drain(..length);
             let heard = Heard { connection, words };
             shared.state().heard.push(heard.clone());
+            if mute {
+                continue;
+            }
             let (bytes, goes_on) = match (shared.script)(&heard) {
                 Answer::Usual => (shared.usual(&heard), true),
                 Answer::Bytes(bytes) => (bytes, true),
-                Answer::Silence => (Vec::new(), true),
+                Answer::Silence => {
+                    mute = true;
+                    continue;
+                }
                 Answer::Last(bytes) => (bytes, false),
             };
             if stream.write_all(&bytes).is_err() || !goes_on {

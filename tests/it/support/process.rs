@@ -68,11 +68,15 @@ impl Process {
 
     /// How much memory it occupies.
     pub fn resident_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         if let Some(line) = status.lines().find_map(|line| line.strip_prefix("VmRSS:")) {
             return line.trim().trim_end_matches(" kB").parse().expect("VmRSS in kB");
         }
-        let output = Command::new("ps").args(["-o", "rss=", "-p", &self.id().to_string()]).output().expect("ps");
+        let output = Command::new("ps")
+            .args(["-o", "rss=", "-p", &self.id().to_string()])
+            .output()
+            .expect("ps");
         String::from_utf8_lossy(&output.stdout).trim().parse().expect("a size from ps")
     }
 }
@@ -85,7 +89,12 @@ impl Drop for Process {
 
 /// Whether a program of this name, or at this path, can be started.
 pub fn program_exists(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
 }
 
 fn tell_keeper(what: &str, id: u32) {

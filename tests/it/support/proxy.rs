@@ -78,7 +78,11 @@ impl Proxy {
     /// Its port, when it has one.
     #[track_caller]
     pub fn port(&self) -> u16 {
-        if let Address::Tcp(port) = self.address { port } else { panic!("listens on {}", self.address) }
+        if let Address::Tcp(port) = self.address {
+            port
+        } else {
+            panic!("listens on {}", self.address)
+        }
     }
 
     /// A new connection to it.
@@ -141,7 +145,8 @@ impl Proxy {
         let mut seen = Vec::new();
         wait_until(SOON, &format!("{count} servers with their roles"), || {
             seen = self.servers();
-            seen.len() == count && seen.iter().all(|server| server.role != "unknown" && !server.group.is_empty())
+            seen.len() == count
+                && seen.iter().all(|server| server.role != "unknown" && !server.group.is_empty())
         });
     }
 
@@ -239,9 +244,14 @@ impl<'a> Start<'a> {
             _ => Address::Tcp(port),
         };
         let output = File::create(scratch.path().join("output")).expect("a file for the output");
-        let limit = self.descriptor_limit.map_or(String::new(), |limit| format!("ulimit -n {limit}; "));
+        let limit =
+            self.descriptor_limit.map_or(String::new(), |limit| format!("ulimit -n {limit}; "));
         let mut command = Command::new("sh");
-        command.args(["-c", &format!(r#"{limit}exec "$@""#), "sh"]).arg(binary()).arg(path).args(&self.arguments);
+        command
+            .args(["-c", &format!(r#"{limit}exec "$@""#), "sh"])
+            .arg(binary())
+            .arg(path)
+            .args(&self.arguments);
         command.current_dir(scratch.path()).stdin(Stdio::null());
         command.stdout(output.try_clone().expect("a second handle")).stderr(output);
         let mut process = Process::start(&mut command);
@@ -260,7 +270,8 @@ impl<'a> Start<'a> {
         let has_bind = self.conf.lines().any(|line| line.trim().starts_with("Bind "));
         let bind = if has_bind { "" } else { "Bind 127.0.0.1:{port}\n" };
         let conf = format!("{bind}{}", self.conf);
-        conf.replace("{port}", &port.to_string()).replace("{dir}", &scratch.path().to_string_lossy())
+        conf.replace("{port}", &port.to_string())
+            .replace("{dir}", &scratch.path().to_string_lossy())
     }
 }
 
@@ -275,7 +286,8 @@ impl fmt::Display for Address {
 
 /// The program under test.
 pub fn binary() -> PathBuf {
-    env::var_os("PREDIXY_BIN").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_predixy")), PathBuf::from)
+    env::var_os("PREDIXY_BIN")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_predixy")), PathBuf::from)
 }
 
 /// Whether that is the C++ predixy.

@@ -19,7 +19,11 @@ impl RedisCluster {
     }
 
     /// Starts a cluster whose nodes are given up after `node_timeout`.
-    pub fn start_with(masters: usize, replicas_each: usize, node_timeout: Duration) -> RedisCluster {
+    pub fn start_with(
+        masters: usize,
+        replicas_each: usize,
+        node_timeout: Duration,
+    ) -> RedisCluster {
         let timeout = node_timeout.as_millis().to_string();
         let count = masters * (1 + replicas_each);
         let nodes: Vec<RedisServer> = (0..count).map(|_| start_node(&timeout)).collect();
@@ -62,7 +66,9 @@ impl RedisCluster {
     /// Which master was given the slot of `key`.
     pub fn master_of(&self, key: impl AsRef<[u8]>) -> usize {
         let slot = slot_of(key.as_ref());
-        (0..self.masters).find(|&master| self.slots_of(master).contains(&slot)).expect("an owner of the slot")
+        (0..self.masters)
+            .find(|&master| self.slots_of(master).contains(&slot))
+            .expect("an owner of the slot")
     }
 
     /// A key that begins with `prefix` and belongs to this master.
@@ -77,7 +83,8 @@ impl RedisCluster {
 
     /// The same with more lines inside the pool.
     pub fn conf_with(&self, lines: &str) -> String {
-        let servers: String = self.nodes.iter().map(|node| format!("        + {}\n", node.address())).collect();
+        let servers: String =
+            self.nodes.iter().map(|node| format!("        + {}\n", node.address())).collect();
         format!("ClusterServerPool {{\n{lines}\n    Servers {{\n{servers}    }}\n}}\n")
     }
 
@@ -91,8 +98,14 @@ impl RedisCluster {
     /// Marks a slot as being on its way.
     pub fn begin_migration(&self, slot: u16, from: usize, to: usize) {
         let (source, target) = (&self.ids[from], &self.ids[to]);
-        expect_ok(&mut self.nodes[to].client(), &format!("CLUSTER SETSLOT {slot} IMPORTING {source}"));
-        expect_ok(&mut self.nodes[from].client(), &format!("CLUSTER SETSLOT {slot} MIGRATING {target}"));
+        expect_ok(
+            &mut self.nodes[to].client(),
+            &format!("CLUSTER SETSLOT {slot} IMPORTING {source}"),
+        );
+        expect_ok(
+            &mut self.nodes[from].client(),
+            &format!("CLUSTER SETSLOT {slot} MIGRATING {target}"),
+        );
     }
 
     /// Moves up to `count` keys of a slot, and tells how many there were.
@@ -137,7 +150,8 @@ impl RedisCluster {
             expect_ok(client, &format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1));
             if index < self.masters {
                 let slots = range(index, self.masters).map(|slot| slot.to_string());
-                let words: Vec<String> = ["CLUSTER", "ADDSLOTS"].map(str::to_owned).into_iter().chain(slots).collect();
+                let words: Vec<String> =
+                    ["CLUSTER", "ADDSLOTS"].map(str::to_owned).into_iter().chain(slots).collect();
                 assert_eq!(client.cmd(&words), super::ok());
             }
         }
@@ -147,13 +161,16 @@ impl RedisCluster {
         for (index, client) in clients.iter_mut().enumerate().skip(self.masters) {
             let master = (index - self.masters) / self.replicas_each;
             let replicate = format!("CLUSTER REPLICATE {}", self.ids[master]);
-            wait_until(SOON, "the replica to know its master", || client.line(&replicate) == super::ok());
+            wait_until(SOON, "the replica to know its master", || {
+                client.line(&replicate) == super::ok()
+            });
         }
         for client in &mut clients {
             wait_until(SOON, "every node to know the whole cluster", || self.is_settled(client));
         }
         for client in &mut clients[self.masters..] {
-            let online = || client.line("INFO replication").text().contains("master_link_status:up");
+            let online =
+                || client.line("INFO replication").text().contains("master_link_status:up");
             wait_until(SOON, "the replica to be in step", online);
         }
     }

@@ -47,8 +47,12 @@ impl Value {
     #[track_caller]
     pub fn text(&self) -> String {
         match self {
-            Value::Simple(text) | Value::Error(text) | Value::Double(text) | Value::Big(text) => text.clone(),
-            Value::Bulk(bytes) | Value::Verbatim(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::Simple(text) | Value::Error(text) | Value::Double(text) | Value::Big(text) => {
+                text.clone()
+            }
+            Value::Bulk(bytes) | Value::Verbatim(bytes) => {
+                String::from_utf8_lossy(bytes).into_owned()
+            }
             other => panic!("no text: {other:?}"),
         }
     }
@@ -89,7 +93,9 @@ impl fmt::Debug for Value {
             Value::Array(elements) => out.debug_list().entries(elements).finish(),
             Value::Set(elements) => out.debug_set().entries(elements).finish(),
             Value::Push(elements) => write!(out, ">{elements:?}"),
-            Value::Map(pairs) => out.debug_map().entries(pairs.iter().map(|(key, value)| (key, value))).finish(),
+            Value::Map(pairs) => {
+                out.debug_map().entries(pairs.iter().map(|(key, value)| (key, value))).finish()
+            }
         }
     }
 }
