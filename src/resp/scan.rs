@@ -84,7 +84,7 @@ pub fn short_header(word: u64, marker: u8) -> Option<(usize, usize)> {
 }
 
 /// The same for more digits than that.
-#[inline(never)]
+#[inline(always)]
 fn longer_header(word: u64, marker: u8) -> Option<(usize, usize)> {
     if word & 0xff != u64::from(marker) || word >> 8 & 0xff == u64::from(b'0') {
         return None;
