@@ -13,6 +13,7 @@ mod support;
 mod command_line;
 mod connection;
 mod errors;
+mod house;
 mod inline;
 mod isolation;
 mod long_keys;
