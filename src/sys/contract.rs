@@ -1,0 +1,1 @@
+//! What every platform promises, asked of the one that was built.
