@@ -14,6 +14,7 @@ mod command_line;
 mod command_table;
 mod connection;
 mod errors;
+mod house;
 mod inline;
 mod isolation;
 mod long_keys;
