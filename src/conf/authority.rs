@@ -3,8 +3,9 @@
 use super::block::{self, Seen};
 use super::conf_error::Report;
 use super::conf_parser::Node;
+use super::secret::Secret;
 use super::setting::AUTH;
-use super::{Rights, Secret};
+use crate::resp::command::Rights;
 
 /// Who may do what.
 #[derive(Clone, Debug, PartialEq)]

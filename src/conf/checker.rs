@@ -2,7 +2,6 @@
 //! together.
 
 use super::block::{self, Seen};
-use super::command_names;
 use super::conf_error::{ConfError, Report};
 use super::conf_parser::{Node, Tree};
 use super::setting::{self, GLOBAL};
@@ -33,7 +32,8 @@ pub(super) fn check(tree: &Tree, overrides: &[Override], report: &mut Report) ->
         conf.latency_monitors.push(monitor);
     }
     for node in &blocks.disabled_commands {
-        read_disabled(node, &mut conf, tree.complete, report);
+        let (commands, disabled) = (&mut conf.commands, &mut conf.disabled_commands);
+        custom_command::read_disabled(node, commands, disabled, tree.complete, report);
     }
     apply(overrides, &mut conf, report);
     if conf.binds.is_empty() {
@@ -122,21 +122,6 @@ fn read_pool(blocks: &Blocks<'_>, complete: bool, report: &mut Report) -> Option
             None
         }
     }
-}
-
-fn read_disabled(node: &Node, conf: &mut Conf, complete: bool, report: &mut Report) {
-    block::require_scope(node, "DisabledCommands", report);
-    for item in &node.scope {
-        if &*item.key != b"+" {
-            report.error(Some(&item.place), "invalid DisabledCommands; want + command");
-        } else if let Some(id) = command_names::find(&conf.commands, &item.value) {
-            conf.disabled_commands.push(id);
-        } else if complete {
-            report.error(Some(&item.place), format!("unknown Command \"{}\"", item.text()));
-        }
-    }
-    conf.disabled_commands.sort_unstable();
-    conf.disabled_commands.dedup();
 }
 
 fn apply(overrides: &[Override], conf: &mut Conf, report: &mut Report) {

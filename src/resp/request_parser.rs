@@ -14,7 +14,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::resp::scan::{CRLF, ends_line, head, header, short_header};
+use crate::resp::scan::{CRLF, OPENING, ends_line, head, header, opening, short_header};
 use crate::resp::writer::Sink;
 
 mod inline;
@@ -54,7 +54,8 @@ pub enum Parsed {
     },
 }
 
-/// How much a client may ask for in one request.
+/// How much a client may ask for in one request. Up to 10 arguments in up to 16 KiB are always
+/// allowed, so that an ordinary request need not be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest argument, in bytes.
@@ -81,10 +82,37 @@ impl Default for Limits {
     }
 }
 
-/// The most arguments before a client has logged in, as in Redis.
-const UNAUTHENTICATED_ARGUMENTS_MAX: usize = 10;
-/// The longest argument before a client has logged in, as in Redis.
-const UNAUTHENTICATED_BULK_MAX: usize = 16384;
+/// As many arguments are always allowed, and more only after a client has logged in, as in Redis.
+const ALWAYS_ARGUMENTS: usize = 10;
+/// Arguments of this length, and requests, are always allowed; longer arguments only after a
+/// client has logged in, as in Redis.
+const ALWAYS_BYTES: usize = 16384;
+
+impl Limits {
+    /// The most arguments, once a client has logged in.
+    fn arguments(&self) -> usize {
+        self.arguments_max.max(ALWAYS_ARGUMENTS)
+    }
+
+    /// The longest argument, once a client has logged in.
+    fn bulk(&self) -> usize {
+        self.bulk_max.max(ALWAYS_BYTES)
+    }
+
+    /// The longest request that can be.
+    fn request(&self) -> usize {
+        self.request_max.clamp(ALWAYS_BYTES, POSITION_MAX)
+    }
+
+    /// Whether a request of so many arguments and bytes is within all limits: no argument is
+    /// longer than the whole. If not, it may still be, for many short arguments.
+    fn surely_allow(&self, count: usize, bytes: usize) -> bool {
+        !self.unauthenticated
+            && count <= self.arguments()
+            && bytes <= self.bulk()
+            && bytes <= self.request()
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -122,7 +150,7 @@ impl RequestParser {
         arguments: &mut Arguments,
     ) -> Result<Parsed, ProtocolError> {
         if matches!(self.state, State::Idle)
-            && let Some(end) = whole(new, limits, arguments, short_header)
+            && let Some(end) = ordinary(new, limits, arguments)
         {
             return Ok(Parsed::Request { end });
         }
@@ -153,7 +181,7 @@ impl RequestParser {
         arguments: &mut Arguments,
     ) -> Result<Parsed, ProtocolError> {
         let began_here = matches!(self.state, State::Idle);
-        if began_here && let Some(end) = whole(new, limits, arguments, header) {
+        if began_here && let Some(end) = whole(new, limits, arguments) {
             return Ok(Parsed::Request { end });
         }
         arguments.clear();
@@ -188,7 +216,7 @@ impl RequestParser {
                     }
                 }
                 State::Length { left, line } => {
-                    if line.is_new() && self.fed.saturating_add(new.len()) <= limits.request_max {
+                    if line.is_new() && self.fed.saturating_add(new.len()) <= limits.request() {
                         let next = skip_arguments(new, at, left, limits);
                         if *left == 0 {
                             return Ok(Parsed::Request { end: next });
@@ -202,7 +230,7 @@ impl RequestParser {
                     if let Some(length) = line.take(byte, limits, Header::Length)? {
                         let more = length.saturating_add(2);
                         let total = self.fed.saturating_add(at).saturating_add(more as usize);
-                        if total > limits.request_max.min(POSITION_MAX) {
+                        if total > limits.request() {
                             return Err(ProtocolError::TooBigRequest);
                         }
                         self.state = State::Body { left: *left, more };
@@ -255,19 +283,43 @@ impl Default for RequestParser {
 
 /// The highest position that [`Arguments`] can note.
 const POSITION_MAX: usize = u32::MAX as usize;
-/// The way nearly every request takes: it is whole, its numbers are short, nothing is odd.
-/// Returns where it ends. `header` is [`short_header`] or [`header`].
+/// The way nearly every request takes: it is whole, it has up to nine short arguments, and its
+/// name is short. Returns where it ends.
 #[inline(always)]
-fn whole(
-    new: &[u8],
-    limits: &Limits,
-    arguments: &mut Arguments,
+fn ordinary(new: &[u8], limits: &Limits, arguments: &mut Arguments) -> Option<usize> {
+    let (count, length) = opening(head(new)?)?;
+    let (first, spans) = arguments.kept().get_mut(..count)?.split_first_mut()?;
+    let body = OPENING;
+    let end = body + length;
+    if !ends_line(new, end) {
+        return None;
+    }
+    *first = Span::new(body, end);
+    let at = end + CRLF.len();
+    let end = fill(spans, &new[at..], at, short_header)?;
+    arguments.accept(count, end, OPENING / 2, limits)
+}
+
+/// The same for any request that is whole and has not too many arguments.
+fn whole(new: &[u8], limits: &Limits, arguments: &mut Arguments) -> Option<usize> {
+    let (count, at) = header(head(new)?, b'*')?;
+    let spans = arguments.kept().get_mut(..count)?;
+    if spans.is_empty() {
+        return None;
+    }
+    let end = fill(spans, new.get(at..)?, at, header)?;
+    arguments.accept(count, end, at, limits)
+}
+
+/// Notes where the arguments are that `rest`, which begins at `at` of the message, begins
+/// with, if they are all there. Returns where the last one ends.
+#[inline(always)]
+fn fill(
+    spans: &mut [Span],
+    mut rest: &[u8],
+    mut at: usize,
     header: impl Fn(u64, u8) -> Option<(usize, usize)>,
 ) -> Option<usize> {
-    let (count, start) = header(head(new)?, b'*')?;
-    let spans = arguments.kept().get_mut(..count)?;
-    let mut rest = new.get(start..)?;
-    let mut at = start;
     for span in spans {
         let (length, body) = header(head(rest)?, b'$')?;
         let end = body + length;
@@ -278,30 +330,13 @@ fn whole(
         rest = &rest[end + CRLF.len()..];
         at += end + CRLF.len();
     }
-    // No argument is longer than the request. If that does not settle it, the slow way does.
-    if count == 0
-        || at > limits.request_max
-        || at > limits.bulk_max
-        || at > POSITION_MAX
-        || count > limits.arguments_max
-        || limits.unauthenticated
-            && (count > UNAUTHENTICATED_ARGUMENTS_MAX || at > UNAUTHENTICATED_BULK_MAX)
-    {
-        return None;
-    }
-    arguments.body = start;
-    arguments.count = count;
     Some(at)
 }
 
 /// Skips the arguments that are whole in `new` from `at` on, at most `left` of them, which
 /// it counts down.
 fn skip_arguments(new: &[u8], mut at: usize, left: &mut u32, limits: &Limits) -> usize {
-    let bulk_max = if limits.unauthenticated {
-        limits.bulk_max.min(UNAUTHENTICATED_BULK_MAX)
-    } else {
-        limits.bulk_max
-    };
+    let bulk_max = if limits.unauthenticated { ALWAYS_BYTES } else { limits.bulk() };
     while *left > 0
         && let Some(rest) = new.get(at..)
         && let Some((length, body)) = head(rest).and_then(|word| header(word, b'$'))
@@ -423,13 +458,10 @@ impl Number {
                     _ => return Err(ProtocolError::InvalidCount),
                 };
                 match u32::try_from(count) {
-                    Ok(count) if count as usize > limits.arguments_max => {
+                    Ok(count) if count as usize > limits.arguments() => {
                         Err(ProtocolError::InvalidCount)
                     }
-                    Ok(count)
-                        if limits.unauthenticated
-                            && count as usize > UNAUTHENTICATED_ARGUMENTS_MAX =>
-                    {
+                    Ok(count) if limits.unauthenticated && count as usize > ALWAYS_ARGUMENTS => {
                         Err(ProtocolError::UnauthenticatedCount)
                     }
                     Ok(count) => Ok(count),
@@ -444,12 +476,10 @@ impl Number {
                     _ => return Err(ProtocolError::InvalidLength),
                 };
                 match u32::try_from(length) {
-                    Ok(length) if length as usize > limits.bulk_max => {
+                    Ok(length) if length as usize > limits.bulk() => {
                         Err(ProtocolError::InvalidLength)
                     }
-                    Ok(length)
-                        if limits.unauthenticated && length as usize > UNAUTHENTICATED_BULK_MAX =>
-                    {
+                    Ok(length) if limits.unauthenticated && length as usize > ALWAYS_BYTES => {
                         Err(ProtocolError::UnauthenticatedLength)
                     }
                     Ok(length) => Ok(length),
@@ -602,6 +632,19 @@ impl Arguments {
     fn give_back(&mut self) {
         self.spans.truncate(SPANS_KEPT);
         self.spans.shrink_to_fit();
+    }
+
+    /// Makes the first `count` spans the arguments, of a message that ends at `end`, if the limits
+    /// are sure to allow it; if not, the slow way tells.
+    #[inline(always)]
+    fn accept(&mut self, count: usize, end: usize, body: usize, limits: &Limits) -> Option<usize> {
+        let small = count <= ALWAYS_ARGUMENTS && end <= ALWAYS_BYTES;
+        if !small && !limits.surely_allow(count, end) {
+            return None;
+        }
+        self.body = body;
+        self.count = count;
+        Some(end)
     }
 
     fn push(&mut self, span: Span) {
@@ -784,7 +827,9 @@ mod tests {
     fn check_with(limits: &Limits, wire: &[u8], want: &Outcome) {
         let shown = wire[..wire.len().min(80)].escape_ascii();
         assert_eq!(parse(wire, &[], limits), *want, "{shown} whole");
-        for cut in 0..=wire.len() {
+        for cut in
+            (0..=wire.len()).filter(|cut| *cut < 64 || cut % 997 == 0 || cut + 64 > wire.len())
+        {
             assert_eq!(parse(wire, &[cut], limits), *want, "{shown} cut at {cut}");
         }
         let every: Vec<_> = (1..wire.len()).collect();
@@ -963,28 +1008,44 @@ mod tests {
         );
     }
 
+    /// A request of arguments of these lengths.
+    fn request(lengths: &[usize]) -> (String, Vec<String>) {
+        let words: Vec<_> = lengths.iter().map(|length| "x".repeat(*length)).collect();
+        let bulks: String =
+            words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        (format!("*{}\r\n{bulks}", words.len()), words)
+    }
+
     #[test]
     fn limits_hold_however_a_request_is_cut() {
         let limits = Limits {
-            bulk_max: 8,
-            arguments_max: 3,
+            bulk_max: 20_000,
+            arguments_max: 12,
             inline_max: 12,
-            request_max: 40,
+            request_max: 20_100,
             unauthenticated: false,
         };
         let check = |wire: &str, want| check_with(&limits, wire.as_bytes(), &want);
-        check("*1\r\n$8\r\n01234567\r\n", words(&["01234567"], 18));
-        check("*1\r\n$9\r\n012345678\r\n", Outcome::Error(ProtocolError::InvalidLength));
-        check("*4\r\n", Outcome::Error(ProtocolError::InvalidCount));
-        // 40 bytes are a request; 41 are too many.
-        check(
-            "*3\r\n$6\r\n012345\r\n$6\r\n012345\r\n$6\r\n012345\r\n",
-            words(&["012345", "012345", "012345"], 40),
-        );
-        check(
-            "*3\r\n$6\r\n012345\r\n$6\r\n012345\r\n$7\r\n0123456\r\n",
-            Outcome::Error(ProtocolError::TooBigRequest),
-        );
+        let check_request = |lengths: &[usize], error| {
+            let (wire, written) = request(lengths);
+            let written: Vec<_> = written.iter().map(String::as_str).collect();
+            check(
+                &wire,
+                match error {
+                    None => words(&written, wire.len()),
+                    Some(error) => Outcome::Error(error),
+                },
+            );
+        };
+        check_request(&[20_000], None);
+        check_request(&[20_001], Some(ProtocolError::InvalidLength));
+        check_request(&[1; 12], None);
+        check_request(&[1; 13], Some(ProtocolError::InvalidCount));
+        // 4 bytes, and 10 for each argument.
+        check_request(&[10_000, 10_076], None);
+        check_request(&[10_000, 10_077], Some(ProtocolError::TooBigRequest));
+        check_request(&[10_000, 10_070, 0], None);
+        check_request(&[10_000, 10_071, 0], Some(ProtocolError::TooBigRequest));
         check("ab cd ef gh\r\n", words(&["ab", "cd", "ef", "gh"], 13));
         check("ab cd ef gh \r\n", Outcome::Error(ProtocolError::TooBigInline));
         check("*00000000000", Outcome::Incomplete);
@@ -995,9 +1056,40 @@ mod tests {
     }
 
     #[test]
+    fn small_requests_are_always_allowed() {
+        let limits = Limits {
+            bulk_max: 0,
+            arguments_max: 0,
+            inline_max: 64,
+            request_max: 0,
+            unauthenticated: true,
+        };
+        let (wire, written) = request(&[1600; 10]);
+        let written: Vec<_> = written.iter().map(String::as_str).collect();
+        check_with(&limits, wire.as_bytes(), &words(&written, wire.len()));
+        check_with(
+            &limits,
+            request(&[1; 11]).0.as_bytes(),
+            &Outcome::Error(ProtocolError::InvalidCount),
+        );
+        check_with(
+            &limits,
+            request(&[16_385]).0.as_bytes(),
+            &Outcome::Error(ProtocolError::InvalidLength),
+        );
+        check_with(
+            &limits,
+            request(&[16_384]).0.as_bytes(),
+            &Outcome::Error(ProtocolError::TooBigRequest),
+        );
+    }
+
+    #[test]
     fn a_request_limit_may_be_shorter_than_what_was_read() {
-        let limits = Limits { request_max: 20, ..Limits::default() };
-        check_with(&limits, b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n", &words(&["PING"], 14));
+        let limits = Limits { request_max: 16_384, ..Limits::default() };
+        let wire = [request(&[9000, 7000]).0, request(&[9000, 7000]).0].concat();
+        let words = vec![vec![b'x'; 9000], vec![b'x'; 7000]];
+        check_with(&limits, wire.as_bytes(), &Outcome::Words(words, wire.len() / 2));
     }
 
     #[test]

@@ -30,6 +30,22 @@ pub fn begins<const N: usize>(word: u64, text: &[u8; N]) -> bool {
     word << (64 - N * 8) == u64::from_le_bytes(wanted) << (64 - N * 8)
 }
 
+/// The length of `*<count>\r\n$<length>\r\n` when both are digits.
+pub const OPENING: usize = 8;
+
+/// Reads the two headers that a request begins with if both numbers are digits, as they nearly
+/// always are: how many arguments, at least one, and how long the first one is.
+#[inline(always)]
+#[must_use]
+pub fn opening(word: u64) -> Option<(usize, usize)> {
+    const DIGITS: u64 = u64::from_le_bytes([0, 0x0f, 0, 0, 0, 0x0f, 0, 0]);
+    if word & !DIGITS != u64::from_le_bytes(*b"*0\r\n$0\r\n") {
+        return None;
+    }
+    let (count, length) = ((low(word) >> 8 & 0xf) as usize, (low(word >> 40) & 0xf) as usize);
+    ((1..=9).contains(&count) && length <= 9).then_some((count, length))
+}
+
 /// Reads `<marker><number>\r\n` at the head of bytes, given as one word: the number, and the
 /// length of the header. Numbers have one to five digits and no leading zero.
 #[inline(always)]
@@ -68,7 +84,7 @@ pub fn short_header(word: u64, marker: u8) -> Option<(usize, usize)> {
 }
 
 /// The same for more digits than that.
-#[inline(never)]
+#[inline(always)]
 fn longer_header(word: u64, marker: u8) -> Option<(usize, usize)> {
     if word & 0xff != u64::from(marker) || word >> 8 & 0xff == u64::from(b'0') {
         return None;
@@ -162,6 +178,23 @@ mod tests {
             "$1:\r\nxxx",
         ] {
             assert_eq!(head(wire.as_bytes()).and_then(|word| header(word, b'$')), None, "{wire:?}");
+        }
+    }
+
+    #[test]
+    fn openings_are_read() {
+        let read = |text: &[u8; 8]| opening(u64::from_le_bytes(*text));
+        assert_eq!(read(b"*2\r\n$3\r\n"), Some((2, 3)));
+        assert_eq!(read(b"*9\r\n$0\r\n"), Some((9, 0)));
+        for odd in [
+            b"*0\r\n$1\r\n",
+            b"*:\r\n$1\r\n",
+            b"*1\r\n$:\r\n",
+            b"*1\n\n$1\r\n",
+            b"*1\r\n$12\r",
+            b"*A\r\n$1\r\n",
+        ] {
+            assert_eq!(read(odd), None, "{}", odd.escape_ascii());
         }
     }
 

@@ -177,3 +177,6 @@ impl World {
         with(|state| state.fingerprint)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@
 mod support;
 
 mod command_line;
+mod command_table;
 mod connection;
 mod errors;
 mod house;

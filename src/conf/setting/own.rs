@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use super::{out_of_range, text};
 use crate::base::address::Address;
 use crate::conf::authority::IdentityDraft;
-use crate::conf::custom_command::CustomCommand;
 use crate::conf::server_pool::StandaloneDraft;
 use crate::conf::value;
-use crate::conf::{Bind, Conf, Distribution, Hash, RefreshMethod, Rights, Rotation};
+use crate::conf::{Bind, Conf, Distribution, Hash, RefreshMethod, Rotation};
+use crate::resp::command::{CustomCommand, Rights};
 
 pub(super) fn read_bind(conf: &mut Conf, value: &[u8]) -> Result<(), String> {
     let value = value.trim_ascii();

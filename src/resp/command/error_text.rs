@@ -4,7 +4,7 @@
 //! A text is without the `-` in front and the line end behind. What a client wrote may appear
 //! in it, but never a line end, so that no client can make up a reply.
 
-use super::{Command, Refusal};
+use super::{Command, Family, Refusal, TransactionCommand};
 
 /// Appends what Redis says to a command that does not exist, and shows how it began.
 ///
@@ -35,8 +35,14 @@ pub fn unknown_subcommand(container: &Command, word: &[u8], text: &mut Vec<u8>) 
 }
 
 /// Appends what Redis says to too few or too many arguments.
+///
+/// EXEC has words of its own, because in a transaction it ends it nevertheless.
 pub fn wrong_arity(command: &Command, text: &mut Vec<u8>) {
-    text.extend_from_slice(b"ERR wrong number of arguments for '");
+    let is_exec = command.family() == Family::Transaction(TransactionCommand::Exec);
+    let before: &[u8] =
+        if is_exec { b"EXECABORT Transaction discarded because of: " } else { b"ERR " };
+    text.extend_from_slice(before);
+    text.extend_from_slice(b"wrong number of arguments for '");
     text.extend_from_slice(command.name().as_bytes());
     text.extend_from_slice(b"' command");
 }

@@ -383,13 +383,7 @@ fn str_algo<'a, F: Fn(usize) -> &'a [u8]>(arguments: &Arguments<F>) -> Option<u3
             return Some(index + 1).filter(|first| first + 1 < arguments.count);
         }
         // A string may be "keys".
-        index += if is("strings") {
-            3
-        } else if is("minmatchlen") {
-            2
-        } else {
-            1
-        };
+        index += if is("strings") { 3 } else { 1 };
     }
     None
 }
@@ -653,7 +647,7 @@ mod tests {
     #[test]
     fn stralgo_compares_strings_or_keys() {
         check("stralgo lcs keys a b idx", "a b");
-        check("stralgo lcs idx minmatchlen keys keys a b", "a b");
+        check("stralgo lcs idx minmatchlen 3 keys a b", "a b");
         check("stralgo lcs strings keys a b", "");
         check("stralgo lcs keys a", "");
     }

@@ -56,6 +56,9 @@ impl State {
     /// Watches a socket; what is so already counts as having just happened.
     pub(in crate::sys) fn watch(&mut self, id: u32, socket: u32, token: Token) -> io::Result<()> {
         self.run_due();
+        if !self.watchers.contains_key(&id) {
+            return Err(bad_number());
+        }
         let end = self.ends.get_mut(&socket).ok_or_else(bad_number)?;
         if end.watch.is_some() {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));

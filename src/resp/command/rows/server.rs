@@ -152,7 +152,7 @@ pub(super) const ROWS: &[Row] = &[
     local("bigkeys", 1, Admin, LocalCommand::BigKeys).at_most(2),
     local("hotkeys", 1, Admin, LocalCommand::HotKeys).at_most(2),
     local("info", 1, Read, LocalCommand::Info),
-    local("monitor", 1, Admin, LocalCommand::Monitor),
+    local("monitor", 1, Admin, LocalCommand::Monitor).exact(),
     local("role", 1, Read, LocalCommand::Role).exact(),
     container("config", &[
         config("config|get", 3, ConfigCommand::Get),
