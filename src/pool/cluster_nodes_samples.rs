@@ -1,0 +1,1 @@
+//! Answers of real clusters to CLUSTER NODES, for the tests.
