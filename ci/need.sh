@@ -116,7 +116,7 @@ for program in $missing; do
     packages="$packages $(packages_of "$program")"
 done
 packages=$(echo "$packages" | tr ' ' '\n' | sort -u | tr '\n' ' ')
-packages=${packages# }
+packages=$(echo $packages)
 
 if [ "$manager" = none ]; then
     say "missing:$missing. No package manager that this script knows: please install them."

@@ -81,7 +81,9 @@ if ! redis-cli --cluster create $nodes --cluster-replicas 1 --cluster-yes >"$fol
     cat "$folder/create.log" >&2
     exit 1
 fi
-within 20 is_joined $((base + 1)) || { say "the cluster does not come up"; exit 1; }
+for number in 1 2 3 4 5 6; do
+    within 20 is_joined $((base + number)) || { say "the cluster does not come up"; exit 1; }
+done
 
 port=7617
 # Whoever answers there, it is not us.

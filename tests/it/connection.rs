@@ -1,5 +1,5 @@
-//! What belongs to the connection and not to a server: PING, ECHO, SELECT, QUIT, CLIENT, and COMMAND, which
-//! clients ask before anything else.
+//! What belongs to the connection and not to a server: PING, ECHO, SELECT, QUIT, CLIENT, and
+//! COMMAND, which clients ask before anything else.
 
 use crate::support::{
     Proxy, Value, array, bulk, error, int, ok, original_differs, shared_cluster, simple,

@@ -2,7 +2,8 @@
 
 use crate::support::{Answer, FakeServer, Proxy, Value, ok, original_differs, slot_of, wire};
 
-/// Keys of 600 bytes that belong to the second half of the slots, while their first 512 bytes belong to the first.
+/// Keys of 600 bytes that belong to the second half of the slots, while their first 512 bytes
+/// belong to the first.
 fn misleading_keys(count: usize) -> Vec<String> {
     let keys = (0..).map(|number| format!("{number:0>512}{number:x>88}"));
     let misleads =

@@ -1,5 +1,5 @@
-//! Integration tests: the binary against real servers, and against a scripted one for what those cannot be made
-//! to do. One file per feature; `support` is what they stand on.
+//! Integration tests: the binary against real servers, and against a scripted one for what those
+//! cannot be made to do. One file per feature; `support` is what they stand on.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@ mod support;
 
 mod command_line;
 mod command_table;
+mod conf;
 mod connection;
 mod errors;
 mod house;

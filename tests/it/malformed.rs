@@ -1,5 +1,5 @@
-//! Clients that break the protocol: what they sent before is answered, then the error as Redis words it, then
-//! the connection ends; and it ends for nobody else.
+//! Clients that break the protocol: what they sent before is answered, then the error as Redis
+//! words it, then the connection ends; and it ends for nobody else.
 
 use crate::support::{
     Client, Proxy, Value, bulk, error, ok, original_differs, shared_cluster, simple,

@@ -1,4 +1,5 @@
-//! MGET, MSET, DEL, UNLINK, TOUCH and EXISTS over slots of all masters, as if there were one server.
+//! MGET, MSET, DEL, UNLINK, TOUCH and EXISTS over slots of all masters, as if there were one
+//! server.
 
 use crate::support::{
     Answer, FakeServer, Lost, Proxy, Value, array, bulk, error, int, key_in_slots, ok,

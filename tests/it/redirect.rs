@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{
-    Answer, FakeServer, Heard, Proxy, SOON, bulk, error, key_in_slots, nodes_line, ok,
-    original_differs, slot_of, wait_until, wire,
+    Answer, FakeServer, Heard, Proxy, bulk, error, key_in_slots, nodes_line, ok, original_differs,
+    slot_of, wire,
 };
 
 /// A key of the first half of the slots.

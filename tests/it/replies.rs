@@ -1,4 +1,5 @@
-//! Replies that a server may give, or should not: passed on unchanged, or an end for those who wait for them.
+//! Replies that a server may give, or should not: passed on unchanged, or an end for those who wait
+//! for them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -132,7 +133,8 @@ fn a_reply_that_nobody_asked_for_is_given_to_nobody() {
     }
 }
 
-/// A reply that ends in the middle: the client is told, or cut off, but is never given a whole reply.
+/// A reply that ends in the middle: the client is told, or cut off, but is never given a whole
+/// reply.
 #[track_caller]
 fn check_cut(beginning: Vec<u8>) {
     let (_fakes, proxy) = start(move || Answer::Last(beginning.clone()));
@@ -185,7 +187,8 @@ fn requests_behind_a_lost_reply_are_all_told() {
     client.send([request.repeat(5), crate::support::wire(&["GET", &second])].concat());
     assert_eq!(client.reply(), bulk("first"));
     assert_eq!(client.reply(), bulk("first"));
-    // Reads may be repeated on a new connection; whoever is not served is told so, and the order is kept.
+    // Reads may be repeated on a new connection; whoever is not served is told so, and the order is
+    // kept.
     for _ in 0..3 {
         match client.try_reply() {
             Ok(Value::Error(_)) => {}

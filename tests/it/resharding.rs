@@ -1,4 +1,5 @@
-//! Slots that move from master to master while clients write: no acknowledged write is lost, no reply is wrong.
+//! Slots that move from master to master while clients write: no acknowledged write is lost, no
+//! reply is wrong.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;

@@ -1,4 +1,5 @@
-//! Commands with one key, of every type, through a cluster: what Redis answers is what the client gets.
+//! Commands with one key, of every type, through a cluster: what Redis answers is what the client
+//! gets.
 
 use crate::support::{
     Client, Proxy, Value, array, bulk, error, int, ok, original_differs, shared_cluster, simple,
@@ -294,7 +295,7 @@ fn values_of_every_size_come_back_whole() {
     {
         let value: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
         assert_eq!(client.cmd(&[b"SET", b"size".as_slice(), &value]), ok(), "{size}");
-        assert_eq!(client.line("STRLEN size"), int(i64::try_from(size).unwrap()));
+        assert_eq!(client.line("STRLEN size"), int(i64::from(size)));
         assert!(client.line("GET size") == Value::Bulk(value), "{size} bytes came back different");
     }
     assert_eq!(client.line("DEL size"), int(1));

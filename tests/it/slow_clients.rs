@@ -1,5 +1,5 @@
-//! Clients that do not read, send too slowly, close by halves, or come in great numbers: the others are served
-//! and the process stays small.
+//! Clients that do not read, send too slowly, close by halves, or come in great numbers: the others
+//! are served and the process stays small.
 
 use std::time::{Duration, Instant};
 
@@ -136,7 +136,7 @@ fn a_client_that_leaves_in_the_middle_is_forgotten() {
 #[test]
 fn ten_thousand_idle_clients_disturb_nobody() {
     const COUNT: usize = 10_000;
-    let limit = crate::support::descriptor_limit();
+    let limit = predixy::sys::resource::raise_descriptor_limit();
     if limit < (COUNT + 500) as u64 {
         eprintln!("skipped: this account may open {limit} descriptors only");
         return;

@@ -1,8 +1,10 @@
-//! What the integration tests stand on: real servers, the proxy under test, a client and a scripted server.
+//! What the integration tests stand on: real servers, the proxy under test, a client and a scripted
+//! server.
 //!
-//! In reading order: `scratch` (a folder that goes away), `process` (a child that never outlives us), `value`
-//! and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`, `proxy`, `fake_server`. Nothing here
-//! uses the code under test. Nothing sleeps for effect: whoever waits calls [`wait_until`].
+//! In reading order: `scratch` (a folder that goes away), `process` (a child that never outlives
+//! us), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`, `proxy`,
+//! `fake_server`. Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
+//! calls [`wait_until`].
 
 mod client;
 mod fake_server;
@@ -22,13 +24,14 @@ use std::time::{Duration, Instant};
 pub use client::{Client, Lost, wire};
 pub use fake_server::{Answer, FakeServer, Heard, nodes_line};
 pub use process::{Process, program_exists};
-pub use proxy::{Address, Proxy, ServerLine, binary, is_original};
+pub use proxy::{Address, Proxy, binary, is_original};
 pub use redis_cluster::{RedisCluster, key_in_slots, slot_of};
 pub use redis_server::RedisServer;
 pub use scratch::Scratch;
 pub use value::{Value, array, bulk, error, int, ok, simple};
 
-/// How long a thing that should happen at once may take on a machine that is busy with something else.
+/// How long a thing that should happen at once may take on a machine that is busy with something
+/// else.
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// Polls until `condition` holds; the only way for a test to wait.
@@ -62,8 +65,8 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Three masters and three replicas that all tests share; whoever changes the topology starts a cluster of
-/// their own, and everybody uses keys with a prefix of their own.
+/// Three masters and three replicas that all tests share; whoever changes the topology starts a
+/// cluster of their own, and everybody uses keys with a prefix of their own.
 pub fn shared_cluster() -> &'static RedisCluster {
     static CLUSTER: OnceLock<RedisCluster> = OnceLock::new();
     CLUSTER.get_or_init(|| RedisCluster::start(3, 1))
@@ -71,18 +74,12 @@ pub fn shared_cluster() -> &'static RedisCluster {
 
 /// Says why a test is not for the original program; `true` means: leave.
 ///
-/// The suite also runs against the C++ predixy (`make compat PROXY=path`). What it gets wrong, or never had,
-/// is named by each test in one line.
+/// The suite also runs against the C++ predixy (`make compat PROXY=path`). What it gets wrong, or
+/// never had, is named by each test in one line.
 pub fn original_differs(how: &str) -> bool {
     let skip = is_original();
     if skip {
         eprintln!("not for the original: {how}");
     }
     skip
-}
-
-/// How many descriptors this process may have.
-pub fn descriptor_limit() -> u64 {
-    let output = std::process::Command::new("sh").args(["-c", "ulimit -n"]).output().expect("sh");
-    String::from_utf8_lossy(&output.stdout).trim().parse().unwrap_or(u64::MAX)
 }

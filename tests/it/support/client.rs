@@ -133,19 +133,6 @@ impl Client {
         }
     }
 
-    /// Reads whatever comes until the other side closes, and tells it.
-    #[track_caller]
-    pub fn rest(&mut self) -> Vec<u8> {
-        let until = Instant::now() + self.deadline;
-        loop {
-            match self.fill(until) {
-                Ok(()) => {}
-                Err(Lost::Closed) => return self.received.split_off(self.next),
-                Err(lost) => panic!("not closed: {lost:?}"),
-            }
-        }
-    }
-
     /// Whether something has arrived that was not asked for yet; does not wait.
     pub fn has_something(&mut self) -> bool {
         self.next < self.received.len()

@@ -26,11 +26,13 @@ pub struct Heard {
 /// What the server does with a command.
 #[derive(Debug)]
 pub enum Answer {
-    /// What every server says to PING, AUTH, SELECT, READONLY, CLUSTER NODES and the like; an error to the rest.
+    /// What every server says to PING, AUTH, SELECT, READONLY, CLUSTER NODES and the like; an error
+    /// to the rest.
     Usual,
     /// These bytes.
     Bytes(Vec<u8>),
-    /// Nothing, and nothing to what comes after it on this connection: a server answers in order or not at all.
+    /// Nothing, and nothing to what comes after it on this connection: a server answers in order or
+    /// not at all.
     Silence,
     /// These bytes, then the end of the connection.
     Last(Vec<u8>),
@@ -50,8 +52,8 @@ struct State {
 }
 
 impl FakeServer {
-    /// Starts a server that answers as `script` says. It calls itself the only node of a cluster; see
-    /// [`FakeServer::set_nodes`].
+    /// Starts a server that answers as `script` says. It calls itself the only node of a cluster;
+    /// see [`FakeServer::set_nodes`].
     pub fn start(script: impl Fn(&Heard) -> Answer + Send + Sync + 'static) -> FakeServer {
         let (listener, port) = loop {
             let port = free_port();
@@ -74,7 +76,8 @@ impl FakeServer {
         FakeServer { port, shared }
     }
 
-    /// Starts several that call themselves masters, each of an equal share of the slots, and know each other.
+    /// Starts several that call themselves masters, each of an equal share of the slots, and know
+    /// each other.
     pub fn start_cluster(
         count: usize,
         script: impl Fn(usize, &Heard) -> Answer + Send + Sync + 'static,
@@ -265,7 +268,8 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
     }
 }
 
-/// The first command in `bytes` and its length, once it is complete. Proxies send nothing but arrays of bulks.
+/// The first command in `bytes` and its length, once it is complete. Proxies send nothing but
+/// arrays of bulks.
 fn parse(bytes: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let (count, mut at) = number_line(bytes, 0, b'*')?;
     let mut words = Vec::new();

@@ -1,10 +1,11 @@
 //! A child process that never outlives the tests, however they end.
 //!
-//! Statics are not dropped, and a killed test runs no destructor. So one shell, the keeper, is told the id of
-//! every child, and when its standard input closes it ends those that are left and removes our folder.
+//! Statics are not dropped, and a killed test runs no destructor. So one shell, the keeper, is told
+//! the id of every child, and when its standard input closes it ends those that are left and
+//! removes our folder.
 
 use std::io::Write;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -98,16 +99,16 @@ pub fn program_exists(program: &str) -> bool {
 }
 
 fn tell_keeper(what: &str, id: u32) {
-    static KEEPER: OnceLock<Mutex<ChildStdin>> = OnceLock::new();
+    static KEEPER: OnceLock<Mutex<Child>> = OnceLock::new();
     let keeper = KEEPER.get_or_init(|| {
         let mut shell = Command::new("sh");
         shell.args(["-c", KEEPER_SCRIPT, "keeper"]).arg(scratch::root());
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = shell.spawn().expect("sh");
-        Mutex::new(child.stdin.take().expect("a piped standard input"))
+        Mutex::new(shell.spawn().expect("sh"))
     });
     let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
-    writeln!(keeper, "{what} {id}").expect("the keeper of our processes");
+    let input = keeper.stdin.as_mut().expect("a piped standard input");
+    writeln!(input, "{what} {id}").expect("the keeper of our processes");
 }
 
 const KEEPER_SCRIPT: &str = r#"

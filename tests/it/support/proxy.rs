@@ -10,7 +10,8 @@ use std::{env, fmt, thread};
 
 use super::{Client, Process, RedisCluster, SOON, Scratch, free_port, wait_until};
 
-/// A running proxy. On drop it is asked to end; one that has died before, or does not end well, fails the test.
+/// A running proxy. On drop it is asked to end; one that has died before, or does not end well,
+/// fails the test.
 pub struct Proxy {
     process: Process,
     scratch: Scratch,
@@ -65,7 +66,8 @@ impl Proxy {
         proxy
     }
 
-    /// Prepares a start with more than a configuration text. `{port}` and `{dir}` in it are filled in.
+    /// Prepares a start with more than a configuration text. `{port}` and `{dir}` in it are filled
+    /// in.
     pub fn with(conf: &str) -> Start<'_> {
         Start { conf, files: Vec::new(), arguments: Vec::new(), descriptor_limit: None }
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{Client, RedisServer, SOON, Value, wait_until};
 
-/// Masters first, in the order of their slots, then the replicas of the first, of the second and so on.
+/// Masters first, in the order of their slots, then the replicas of the first, of the second and so
+/// on.
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
     ids: Vec<String>,
@@ -63,14 +64,6 @@ impl RedisCluster {
         range(master, self.masters)
     }
 
-    /// Which master was given the slot of `key`.
-    pub fn master_of(&self, key: impl AsRef<[u8]>) -> usize {
-        let slot = slot_of(key.as_ref());
-        (0..self.masters)
-            .find(|&master| self.slots_of(master).contains(&slot))
-            .expect("an owner of the slot")
-    }
-
     /// A key that begins with `prefix` and belongs to this master.
     pub fn key_on(&self, master: usize, prefix: &str) -> String {
         key_in_slots(self.slots_of(master), prefix)
@@ -88,7 +81,8 @@ impl RedisCluster {
         format!("ClusterServerPool {{\n{lines}\n    Servers {{\n{servers}    }}\n}}\n")
     }
 
-    /// Moves one slot with its keys to another master, step by step as `redis-cli --cluster reshard` does.
+    /// Moves one slot with its keys to another master, step by step as `redis-cli --cluster
+    /// reshard` does.
     pub fn migrate_slot(&self, slot: u16, from: usize, to: usize) {
         self.begin_migration(slot, from, to);
         while self.migrate_keys(slot, from, to, 10) > 0 {}
@@ -137,11 +131,6 @@ impl RedisCluster {
         let mut client = self.nodes[replica].client();
         expect_ok(&mut client, "CLUSTER FAILOVER");
         wait_until(SOON, "the replica to be master", || is_master(&mut client));
-    }
-
-    /// Whether a node believes to be a master.
-    pub fn is_master(&self, index: usize) -> bool {
-        is_master(&mut self.nodes[index].client())
     }
 
     fn join(&self) {

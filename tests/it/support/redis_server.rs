@@ -78,7 +78,8 @@ impl RedisServer {
         self.process.signal("CONT");
     }
 
-    /// Cuts all connections of ordinary clients, which the proxy's are, and tells how many there were.
+    /// Cuts all connections of ordinary clients, which the proxy's are, and tells how many there
+    /// were.
     #[track_caller]
     pub fn kill_client_connections(&self) -> i64 {
         self.client().line("CLIENT KILL TYPE normal SKIPME yes").number()
@@ -107,7 +108,8 @@ fn launch(scratch: &Scratch, port: u16, options: &[String]) -> Option<Process> {
     None
 }
 
-/// Whether the server that answers there is the one we started, and not a stranger on the same port.
+/// Whether the server that answers there is the one we started, and not a stranger on the same
+/// port.
 fn is_ours(port: u16, id: u32, options: &[String]) -> bool {
     let Ok(mut client) = Client::try_connect(&super::Address::Tcp(port)) else { return false };
     client.set_deadline(Duration::from_secs(5));
