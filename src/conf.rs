@@ -1,1 +1,205 @@
-//! conf: to be opened.
+//! The configuration as one typed, checked value.
+//!
+//! In reading order: `conf_parser` knows lines, blocks and Include; `setting` knows which keys
+//! there are and what their values look like; what is left makes a [`Conf`] of them. Nothing
+//! here opens a socket, reads a clock or prints.
+
+pub mod command_line;
+pub mod conf_parser;
+pub mod setting;
+mod value;
+mod block;
+mod checker;
+mod authority;
+mod server_pool;
+mod data_center;
+mod latency_monitor;
+mod custom_command;
+mod pool_conf;
+mod conf_error;
+mod secret;
+
+use std::path::{Path, PathBuf};
+
+use crate::base::address::Address;
+use crate::resp::command::CommandTable;
+use conf_parser::Tree;
+
+pub use authority::{AuthorityConf, IdentityConf};
+pub use conf_error::{ConfError, Place, Report};
+pub use data_center::{DataCenterConf, DcConf, ReadPolicyConf};
+pub use latency_monitor::LatencyMonitorConf;
+pub use pool_conf::{
+    Distribution, GroupConf, Hash, PoolCommon, PoolConf, PoolKind, RefreshMethod, ServerConf,
+    StandaloneConf,
+};
+pub use secret::Secret;
+
+/// Everything that a configuration file and the command line say, checked.
+#[derive(Clone, Debug)]
+pub struct Conf {
+    /// `Name`, shown in INFO, CONFIG GET and the log.
+    pub name: String,
+    /// Where to listen; at least one.
+    pub binds: Vec<Bind>,
+    /// How many handlers; 0 is one for each core.
+    pub worker_threads: usize,
+    /// Cap on the memory for traffic in bytes; 0 is none.
+    pub max_memory: u64,
+    /// Most clients at a time; `None` is what the limit on open files allows.
+    pub max_clients: Option<u64>,
+    /// Close a client that is idle this long; 0 is never.
+    pub client_timeout_us: u64,
+    /// Most bytes of replies that wait for one client; 0 is no limit.
+    pub client_output_limit: u64,
+    /// Most bytes of one client's requests; 0 is no limit.
+    pub client_query_limit: u64,
+    /// `BufSize`: bytes of one buffer block, predixy's 16 bytes of header included.
+    pub buf_size: u32,
+    /// Where the log goes and what gets into it.
+    pub log: LogConf,
+    /// The data centre that the proxy is in.
+    pub local_dc: Option<String>,
+    /// The address that CLUSTER SLOTS and its kin give for the proxy; `None` is the one that the client reached.
+    pub announce: Option<Address>,
+    /// Where to answer `GET /metrics`; `None` is nowhere.
+    pub metrics_bind: Option<Address>,
+    /// How long a stop waits for what is in flight.
+    pub shutdown_timeout_us: u64,
+    /// Requests that took longer get into the slow log; `None` switches it off.
+    pub slowlog_slower_than_us: Option<u64>,
+    /// Most entries in the slow log.
+    pub slowlog_max_len: u32,
+    /// Who may do what; `None` is everybody everything.
+    pub authority: Option<AuthorityConf>,
+    /// The servers.
+    pub pool: PoolConf,
+    /// The data centres; `None` where the file defines none.
+    pub data_center: Option<DataCenterConf>,
+    /// The latency monitors in the order of the file.
+    pub latency_monitors: Vec<LatencyMonitorConf>,
+    /// The commands there are, those of `CustomCommand` included.
+    pub commands: CommandTable,
+    /// The commands that nobody may use, as the file names them; the table knows them too.
+    pub disabled_commands: Vec<String>,
+    /// What was accepted and yet is probably not meant, each with file and line.
+    pub warnings: Vec<String>,
+}
+
+/// A setting of the command line, which overrules the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The key.
+    pub name: &'static str,
+    /// The value as written.
+    pub value: Vec<u8>,
+}
+
+impl Conf {
+    /// Reads and checks the file at `path`, with `overrides` over it.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes there are, first the one that predixy would name.
+    pub fn load(path: &Path, overrides: &[Override]) -> Result<Conf, Vec<ConfError>> {
+        let mut report = Report::default();
+        let tree = conf_parser::load(path, &mut report);
+        Conf::check(&tree, overrides, report)
+    }
+
+    /// Checks `text` as if it were the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conf::load`].
+    pub fn parse(path: &Path, text: &[u8], overrides: &[Override]) -> Result<Conf, Vec<ConfError>> {
+        let mut report = Report::default();
+        let tree = conf_parser::parse(path, text, &mut report);
+        Conf::check(&tree, overrides, report)
+    }
+
+    fn check(
+        tree: &Tree,
+        overrides: &[Override],
+        mut report: Report,
+    ) -> Result<Conf, Vec<ConfError>> {
+        let conf = tree.sound.then(|| checker::check(tree, overrides, &mut report));
+        match conf {
+            Some(conf) if report.errors.is_empty() => {
+                Ok(Conf { warnings: report.warnings, ..conf })
+            }
+            _ => Err(report.errors),
+        }
+    }
+
+    /// All defaults; no address to listen on, and no server.
+    fn unconfigured() -> Conf {
+        Conf {
+            name: String::new(),
+            binds: Vec::new(),
+            worker_threads: 1,
+            max_memory: 0,
+            max_clients: None,
+            client_timeout_us: 0,
+            client_output_limit: 256 << 20,
+            client_query_limit: 1 << 30,
+            buf_size: 4_096,
+            log: LogConf {
+                path: None,
+                rotation: Rotation::default(),
+                allow_miss: true,
+                samples: [0, 0, 0, 1, 1, 1],
+                json: false,
+            },
+            local_dc: None,
+            announce: None,
+            metrics_bind: None,
+            shutdown_timeout_us: 10_000_000,
+            slowlog_slower_than_us: Some(10_000),
+            slowlog_max_len: 128,
+            authority: None,
+            pool: PoolConf {
+                common: PoolCommon::default(),
+                kind: PoolKind::Cluster { servers: Vec::new() },
+            },
+            data_center: None,
+            latency_monitors: Vec::new(),
+            commands: CommandTable::new(),
+            disabled_commands: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// One address to listen on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bind {
+    /// Where.
+    pub address: Address,
+    /// Whether each connection begins with a PROXY protocol header.
+    pub proxy_protocol: bool,
+}
+
+/// Where the log goes and what gets into it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogConf {
+    /// The file; `None` is the standard output.
+    pub path: Option<PathBuf>,
+    /// When a new file is begun.
+    pub rotation: Rotation,
+    /// Whether lines are dropped rather than waited for.
+    pub allow_miss: bool,
+    /// One line of so many is logged, Verb, Debug, Info, Notice, Warn, Error; 0 or less is none.
+    pub samples: [i32; 6],
+    /// Whether a line is a JSON object instead of predixy's text.
+    pub json: bool,
+}
+
+/// When a new log file is begun; both parts 0 is never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// Seconds of one file, counted from local midnight; 0 is any time. At most a day.
+    pub period_s: u32,
+    /// Bytes of one file; 0 is any size.
+    pub size: u64,
+}
