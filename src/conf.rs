@@ -4,17 +4,31 @@
 //! there are and what their values look like; what is left makes a [`Conf`] of them. Nothing
 //! here opens a socket, reads a clock or prints.
 
-mod command_names;
-mod conf_error;
+pub mod command_line;
+pub mod conf_parser;
+pub mod setting;
+mod value;
+mod block;
+mod checker;
+mod authority;
+mod server_pool;
+mod data_center;
+mod latency_monitor;
+mod custom_command;
 mod pool_conf;
+mod conf_error;
 mod secret;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::address::Address;
+use crate::resp::command::CommandTable;
+use conf_parser::Tree;
 
-pub use command_names::Rights;
-pub use conf_error::{ConfError, Place};
+pub use authority::{AuthorityConf, IdentityConf};
+pub use conf_error::{ConfError, Place, Report};
+pub use data_center::{DataCenterConf, DcConf, ReadPolicyConf};
+pub use latency_monitor::LatencyMonitorConf;
 pub use pool_conf::{
     Distribution, GroupConf, Hash, PoolCommon, PoolConf, PoolKind, RefreshMethod, ServerConf,
     StandaloneConf,
@@ -36,9 +50,9 @@ pub struct Conf {
     pub max_clients: Option<u64>,
     /// Close a client that is idle this long; 0 is never.
     pub client_timeout_us: u64,
-    /// Most bytes of replies that wait for one client.
+    /// Most bytes of replies that wait for one client; 0 is no limit.
     pub client_output_limit: u64,
-    /// Most bytes of requests that wait for one client.
+    /// Most bytes of one client's requests; 0 is no limit.
     pub client_query_limit: u64,
     /// `BufSize`: bytes of one buffer block, predixy's 16 bytes of header included.
     pub buf_size: u32,
@@ -55,7 +69,7 @@ pub struct Conf {
     /// Requests that took longer get into the slow log; `None` switches it off.
     pub slowlog_slower_than_us: Option<u64>,
     /// Most entries in the slow log.
-    pub slowlog_max_len: usize,
+    pub slowlog_max_len: u32,
     /// Who may do what; `None` is everybody everything.
     pub authority: Option<AuthorityConf>,
     /// The servers.
@@ -64,8 +78,97 @@ pub struct Conf {
     pub data_center: Option<DataCenterConf>,
     /// The latency monitors in the order of the file.
     pub latency_monitors: Vec<LatencyMonitorConf>,
+    /// The commands there are, those of `CustomCommand` included.
+    pub commands: CommandTable,
+    /// The commands that nobody may use, as the file names them; the table knows them too.
+    pub disabled_commands: Vec<String>,
     /// What was accepted and yet is probably not meant, each with file and line.
     pub warnings: Vec<String>,
+}
+
+/// A setting of the command line, which overrules the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The key.
+    pub name: &'static str,
+    /// The value as written.
+    pub value: Vec<u8>,
+}
+
+impl Conf {
+    /// Reads and checks the file at `path`, with `overrides` over it.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes there are, first the one that predixy would name.
+    pub fn load(path: &Path, overrides: &[Override]) -> Result<Conf, Vec<ConfError>> {
+        let mut report = Report::default();
+        let tree = conf_parser::load(path, &mut report);
+        Conf::check(&tree, overrides, report)
+    }
+
+    /// Checks `text` as if it were the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conf::load`].
+    pub fn parse(path: &Path, text: &[u8], overrides: &[Override]) -> Result<Conf, Vec<ConfError>> {
+        let mut report = Report::default();
+        let tree = conf_parser::parse(path, text, &mut report);
+        Conf::check(&tree, overrides, report)
+    }
+
+    fn check(
+        tree: &Tree,
+        overrides: &[Override],
+        mut report: Report,
+    ) -> Result<Conf, Vec<ConfError>> {
+        let conf = tree.sound.then(|| checker::check(tree, overrides, &mut report));
+        match conf {
+            Some(conf) if report.errors.is_empty() => {
+                Ok(Conf { warnings: report.warnings, ..conf })
+            }
+            _ => Err(report.errors),
+        }
+    }
+
+    /// All defaults; no address to listen on, and no server.
+    fn unconfigured() -> Conf {
+        Conf {
+            name: String::new(),
+            binds: Vec::new(),
+            worker_threads: 1,
+            max_memory: 0,
+            max_clients: None,
+            client_timeout_us: 0,
+            client_output_limit: 256 << 20,
+            client_query_limit: 1 << 30,
+            buf_size: 4_096,
+            log: LogConf {
+                path: None,
+                rotation: Rotation::default(),
+                allow_miss: true,
+                samples: [0, 0, 0, 1, 1, 1],
+                json: false,
+            },
+            local_dc: None,
+            announce: None,
+            metrics_bind: None,
+            shutdown_timeout_us: 10_000_000,
+            slowlog_slower_than_us: Some(10_000),
+            slowlog_max_len: 128,
+            authority: None,
+            pool: PoolConf {
+                common: PoolCommon::default(),
+                kind: PoolKind::Cluster { servers: Vec::new() },
+            },
+            data_center: None,
+            latency_monitors: Vec::new(),
+            commands: CommandTable::new(),
+            disabled_commands: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// One address to listen on.
@@ -99,70 +202,4 @@ pub struct Rotation {
     pub period_s: u32,
     /// Bytes of one file; 0 is any size.
     pub size: u64,
-}
-
-/// Who may do what.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AuthorityConf {
-    /// No two have the same user and password.
-    pub identities: Vec<IdentityConf>,
-}
-
-/// One `Auth` block.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IdentityConf {
-    /// For `AUTH user password`; `None` is `AUTH password`.
-    pub user: Option<String>,
-    /// Empty together with no user is the identity that a client has before AUTH.
-    pub password: Secret,
-    /// What it may do.
-    pub mode: Rights,
-    /// Keys it may touch, where the two lists below do not say otherwise; `None` is all.
-    pub key_prefixes: Option<Vec<Vec<u8>>>,
-    /// Keys it may read; `None` is what `key_prefixes` says.
-    pub read_key_prefixes: Option<Vec<Vec<u8>>>,
-    /// Keys it may write; `None` is what `key_prefixes` says.
-    pub write_key_prefixes: Option<Vec<Vec<u8>>>,
-}
-
-/// The data centres, and which of them is ours.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DataCenterConf {
-    /// Index of the data centre that the proxy is in.
-    pub local: usize,
-    /// All of them, each name once.
-    pub centers: Vec<DcConf>,
-}
-
-/// One data centre.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DcConf {
-    /// Its name.
-    pub name: String,
-    /// What the text of its servers' addresses begins with; no two centres share one.
-    pub address_prefixes: Vec<String>,
-    /// From where it reads; centres that are not listed are not read from.
-    pub read_policy: Vec<ReadPolicyConf>,
-}
-
-/// How much one data centre wants to read from another.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReadPolicyConf {
-    /// Index of the other in [`DataCenterConf::centers`].
-    pub center: usize,
-    /// The highest is read from; 0 never.
-    pub priority: u32,
-    /// The share among centres of the same priority.
-    pub weight: u32,
-}
-
-/// One `LatencyMonitor` block.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LatencyMonitorConf {
-    /// Its name, each once.
-    pub name: String,
-    /// Names of the commands that it measures, in lower case.
-    pub commands: Vec<String>,
-    /// Upper bounds of its buckets in rising order.
-    pub bounds_us: Vec<u64>,
 }

@@ -1,1 +1,65 @@
-//! sys: to be opened.
+//! The operating system, made safe: sockets, readiness, time, chance, threads, signals, names.
+//!
+//! This is the only place with system calls: one call, one proof, one safe function. It knows
+//! nothing of Redis and decides nothing; it says what happened. Platforms differ by file: epoll
+//! for Linux, kqueue for the BSDs and macOS, and, with the feature `sim`, a world in memory that
+//! one seed drives, in which the same handlers run unchanged.
+
+#![cfg_attr(
+    not(feature = "sim"),
+    expect(unsafe_code, reason = "system calls are made here and nowhere else")
+)]
+
+mod shapes;
+#[cfg_attr(feature = "sim", path = "sys/sim/socket.rs")]
+mod socket;
+#[cfg_attr(feature = "sim", path = "sys/sim/listen_socket.rs")]
+mod listen_socket;
+#[cfg_attr(feature = "sim", path = "sys/sim/connect_socket.rs")]
+mod connect_socket;
+#[cfg_attr(feature = "sim", path = "sys/sim/waker.rs")]
+mod waker;
+#[cfg_attr(feature = "sim", path = "sys/sim/multiplexor.rs")]
+mod multiplexor;
+#[cfg_attr(feature = "sim", path = "sys/sim/clock.rs")]
+pub mod clock;
+#[cfg_attr(feature = "sim", path = "sys/sim/random.rs")]
+pub mod random;
+#[cfg_attr(feature = "sim", path = "sys/sim/thread.rs")]
+pub mod thread;
+#[cfg_attr(feature = "sim", path = "sys/sim/signal.rs")]
+pub mod signal;
+#[cfg_attr(feature = "sim", path = "sys/sim/resolver.rs")]
+pub mod resolver;
+#[cfg_attr(feature = "sim", path = "sys/sim/resource.rs")]
+pub mod resource;
+#[cfg(feature = "sim")]
+pub mod sim;
+
+// What the real platforms are made of.
+#[cfg(not(feature = "sim"))]
+mod call;
+#[cfg(not(feature = "sim"))]
+mod raw_address;
+#[cfg(not(feature = "sim"))]
+#[cfg_attr(target_os = "macos", path = "sys/descriptor_fcntl.rs")]
+#[cfg_attr(not(target_os = "macos"), path = "sys/descriptor_flags.rs")]
+mod descriptor;
+#[cfg(not(feature = "sim"))]
+#[cfg_attr(target_os = "linux", path = "sys/platform/linux.rs")]
+#[cfg_attr(target_os = "freebsd", path = "sys/platform/freebsd.rs")]
+#[cfg_attr(target_os = "dragonfly", path = "sys/platform/dragonfly.rs")]
+#[cfg_attr(target_os = "netbsd", path = "sys/platform/netbsd.rs")]
+#[cfg_attr(target_os = "openbsd", path = "sys/platform/openbsd.rs")]
+#[cfg_attr(target_os = "macos", path = "sys/platform/macos.rs")]
+mod platform;
+
+#[cfg(test)]
+mod contract;
+
+pub use connect_socket::connect;
+pub use listen_socket::ListenSocket;
+pub use multiplexor::Multiplexor;
+pub use shapes::{Endpoint, Event, Peer, Progress, Token};
+pub use socket::Socket;
+pub use waker::Waker;

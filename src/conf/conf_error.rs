@@ -37,7 +37,7 @@ impl ConfError {
         format!("predixy running exception:{file}:{} {self}", self.raised.line())
     }
 
-    /// Where the mistake is; `None` when it is of no single line.
+    /// Where the mistake is; `None` when it is of no single line, or the message says it.
     #[must_use]
     pub fn place(&self) -> Option<&Place> {
         self.at.as_ref()
@@ -66,3 +66,37 @@ impl fmt::Display for Place {
         write!(f, "{}:{}", self.file, self.line)
     }
 }
+
+/// What one look at a configuration found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Why it cannot be used.
+    pub errors: Vec<ConfError>,
+    /// What is probably not meant.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// Adds a mistake.
+    #[track_caller]
+    pub fn error(&mut self, at: Option<&Place>, message: impl Into<String>) {
+        self.push(ConfError::new(at.cloned(), message));
+    }
+
+    /// Adds a mistake that has been put into words already.
+    pub fn push(&mut self, error: ConfError) {
+        if self.errors.len() < REPORTED_MAX {
+            self.errors.push(error);
+        }
+    }
+
+    /// Adds what is accepted but probably not meant.
+    pub fn warn(&mut self, at: &Place, message: impl fmt::Display) {
+        if self.warnings.len() < REPORTED_MAX {
+            self.warnings.push(format!("{at} {message}"));
+        }
+    }
+}
+
+/// A file that is no configuration at all has a mistake in every line; nobody reads them all.
+const REPORTED_MAX: usize = 1_000;

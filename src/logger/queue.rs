@@ -1,0 +1,382 @@
+//! The way of a line from the thread that logs it to the thread that writes it.
+//!
+//! Lines lie one behind the other in one text, which the writer takes away whole and gives back
+//! empty. It grows with what is logged, up to a bound in lines; what is not needed is given back.
+
+use std::mem;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use super::Format;
+use super::line::Head;
+use super::log_file_sink::LogFileSink;
+
+/// As many lines may be on their way.
+const LINES_MAX: usize = 1024;
+
+/// As often a thread that must not wait looks whether another one has done with the queue.
+const TRIES_MAX: u32 = 100;
+
+/// As much memory stays for the next lines.
+const KEPT_LINES: usize = 64;
+const KEPT_TEXT: usize = 8192;
+
+/// Lines, oldest first.
+#[derive(Debug, Default)]
+pub struct Batch {
+    heads: Vec<(Head, usize)>,
+    text: String,
+}
+
+impl Batch {
+    fn push(&mut self, head: Head, message: &str) {
+        self.text.push_str(message);
+        self.heads.push((head, self.text.len()));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// The lines: what stands before each message, and the message.
+    pub fn lines(&self) -> impl Iterator<Item = (&Head, &str)> {
+        let mut begin = 0;
+        self.heads.iter().map(move |(head, end)| {
+            let message = self.text.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            (head, message)
+        })
+    }
+
+    fn clear(&mut self) {
+        self.heads.clear();
+        self.heads.shrink_to(KEPT_LINES);
+        self.text.clear();
+        self.text.shrink_to(KEPT_TEXT);
+    }
+}
+
+/// What the writer is told besides lines.
+#[derive(Debug)]
+pub struct Order {
+    /// Write here from now on; `None` is the same file as before, opened by its name again, as it
+    /// may have been moved away.
+    pub sink: Option<Box<LogFileSink>>,
+    /// What lines look like from now on.
+    pub format: Format,
+}
+
+/// What the writer has to do next.
+#[derive(Debug)]
+pub struct Work {
+    /// To be followed before the lines are written.
+    pub order: Option<Order>,
+    /// Lines that were dropped since the last time.
+    pub missed: u64,
+    /// After this, there is nothing more to do.
+    pub last: bool,
+}
+
+/// Lines on their way.
+#[derive(Debug, Default)]
+pub struct LogQueue {
+    state: Mutex<State>,
+    /// Tells the writer that there is work.
+    work: Condvar,
+    /// Tells those who wait that there is room again.
+    room: Condvar,
+    /// Tells whoever closes that all is written.
+    done: Condvar,
+    missed: AtomicU64,
+    /// Lines under way, for a look without the lock.
+    under_way: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    batch: Batch,
+    /// Lines that the writer has taken and not yet written.
+    writing: usize,
+    order: Option<Order>,
+    writer_sleeps: bool,
+    waiting: usize,
+    closing: bool,
+    done: bool,
+}
+
+impl LogQueue {
+    /// Whether a line would be dropped; if so it is counted as such. To be asked before a message
+    /// is formed for nothing.
+    pub fn drops(&self) -> bool {
+        let full = self.under_way.load(Relaxed) >= LINES_MAX;
+        if full {
+            self.miss();
+        }
+        full
+    }
+
+    /// Takes a line if that is possible without waiting, or else drops and counts it.
+    pub fn offer(&self, head: Head, message: &str) {
+        match self.try_lock() {
+            Some(state) if state.has_room() => self.push(state, head, message),
+            _ => self.miss(),
+        }
+    }
+
+    /// Takes a line, and waits for room if there is none.
+    pub fn put(&self, head: Head, message: &str) {
+        let mut state = self.lock();
+        while !state.has_room() {
+            if state.closing {
+                return self.miss();
+            }
+            state.waiting += 1;
+            state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        self.push(state, head, message);
+    }
+
+    /// Gives the writer an order. It replaces one that the writer has not yet seen, but for the
+    /// sink, if it has none of its own.
+    pub fn command(&self, order: Order) {
+        let mut state = self.lock();
+        let unseen = state.order.take().and_then(|unseen| unseen.sink);
+        state.order = Some(Order { sink: order.sink.or(unseen), ..order });
+        self.wake_writer(state);
+    }
+
+    /// Waits until all lines are written, though not longer than `patience`, and takes no more.
+    /// Tells whether they are.
+    pub fn close(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut state = self.lock();
+        state.closing = true;
+        self.room.notify_all();
+        if mem::take(&mut state.writer_sleeps) {
+            self.work.notify_one();
+        }
+        while !state.done {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let (after, _) =
+                self.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            state = after;
+        }
+        state.done
+    }
+
+    /// The writer's part: gives back `batch`, which it has written, and sleeps until there is
+    /// work. Then `batch` holds the lines.
+    pub fn take(&self, batch: &mut Batch) -> Work {
+        batch.clear();
+        let mut state = self.lock();
+        state.writing = 0;
+        self.under_way.store(state.batch.len(), Relaxed);
+        if state.waiting > 0 {
+            self.room.notify_all();
+        }
+        while state.batch.len() == 0
+            && state.order.is_none()
+            && !state.closing
+            && self.missed.load(Relaxed) == 0
+        {
+            state.writer_sleeps = true;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.writer_sleeps = false;
+        mem::swap(&mut state.batch, batch);
+        state.writing = batch.len();
+        let missed = self.missed.swap(0, Relaxed);
+        Work { order: state.order.take(), missed, last: state.closing }
+    }
+
+    /// The writer's last word: all is written.
+    pub fn finish(&self) {
+        self.lock().done = true;
+        self.done.notify_all();
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, head: Head, message: &str) {
+        if state.closing {
+            return self.miss();
+        }
+        state.batch.push(head, message);
+        self.under_way.store(state.batch.len() + state.writing, Relaxed);
+        self.wake_writer(state);
+    }
+
+    /// Costs a system call only when it sleeps.
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
+        let sleeps = mem::take(&mut state.writer_sleeps);
+        drop(state);
+        if sleeps {
+            self.work.notify_one();
+        }
+    }
+
+    fn miss(&self) {
+        self.missed.fetch_add(1, Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queue is never held for long, so a few looks nearly always suffice.
+    fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
+        for _ in 0..TRIES_MAX {
+            match self.state.try_lock() {
+                Ok(state) => return Some(state),
+                Err(TryLockError::Poisoned(state)) => return Some(state.into_inner()),
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+            }
+        }
+        None
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        self.batch.len() + self.writing < LINES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logger::Level;
+    use std::sync::Arc;
+
+    const HEAD: Head = Head { wall_us: 0, level: Level::Info, file: "", line: 0 };
+
+    fn full() -> LogQueue {
+        let queue = LogQueue::default();
+        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, "line"));
+        queue
+    }
+
+    fn messages(batch: &Batch) -> Vec<&str> {
+        batch.lines().map(|(_, message)| message).collect()
+    }
+
+    #[track_caller]
+    fn until(condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "it never came true");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn lines_come_out_as_they_went_in() {
+        let (queue, mut batch) = (LogQueue::default(), Batch::default());
+        queue.offer(HEAD, "one");
+        queue.put(Head { line: 7, ..HEAD }, "");
+        queue.put(HEAD, "three");
+        let work = queue.take(&mut batch);
+        assert_eq!(messages(&batch), ["one", "", "three"]);
+        assert_eq!(batch.lines().nth(1).map(|(head, _)| head.line), Some(7));
+        assert!(work.missed == 0 && work.order.is_none() && !work.last);
+    }
+
+    #[test]
+    fn lines_that_are_being_written_take_room_as_well() {
+        let (queue, mut batch) = (full(), Batch::default());
+        queue.take(&mut batch);
+        assert!(queue.drops());
+        queue.offer(HEAD, "no room");
+        assert_eq!(queue.take(&mut batch).missed, 2);
+        assert!(!queue.drops());
+        queue.offer(HEAD, "room");
+        queue.take(&mut batch);
+        assert_eq!(messages(&batch), ["room"]);
+    }
+
+    #[test]
+    fn whoever_must_not_miss_a_line_waits_for_room() {
+        let (queue, mut batch) = (Arc::new(full()), Batch::default());
+        let waiting = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || waiting.put(HEAD, "waited"));
+        until(|| queue.lock().waiting == 1);
+        queue.take(&mut batch);
+        assert_eq!(queue.lock().waiting, 1);
+        // Only what is written makes room.
+        queue.command(Order { sink: None, format: Format::Text });
+        queue.take(&mut batch);
+        thread.join().unwrap();
+        queue.take(&mut batch);
+        assert_eq!(messages(&batch), ["waited"]);
+    }
+
+    #[test]
+    fn whoever_waits_for_room_is_let_go_when_it_closes() {
+        let queue = Arc::new(full());
+        let waiting = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || waiting.put(HEAD, "waited"));
+        until(|| queue.lock().waiting == 1);
+        assert!(!queue.close(Duration::ZERO));
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn closing_gives_up_on_a_writer_that_does_not_come() {
+        let queue = full();
+        let before = Instant::now();
+        assert!(!queue.close(Duration::from_millis(20)));
+        assert!(before.elapsed() >= Duration::from_millis(20));
+    }
+
+    #[test]
+    fn the_writer_sleeps_until_there_is_a_line() {
+        let queue = Arc::new(LogQueue::default());
+        let writers = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || {
+            let mut batch = Batch::default();
+            writers.take(&mut batch);
+            batch.len()
+        });
+        until(|| queue.lock().writer_sleeps);
+        queue.offer(HEAD, "wake up");
+        assert_eq!(thread.join().unwrap(), 1);
+    }
+
+    #[test]
+    fn a_queue_that_is_in_use_for_long_costs_the_line() {
+        let (queue, mut batch) = (LogQueue::default(), Batch::default());
+        let in_use = queue.lock();
+        queue.offer(HEAD, "dropped");
+        drop(in_use);
+        assert_eq!(queue.take(&mut batch).missed, 1);
+        assert_eq!(batch.len(), 0);
+    }
+
+    #[test]
+    fn memory_is_given_back_after_a_burst() {
+        let (queue, mut batch) = (LogQueue::default(), Batch::default());
+        let message = "x".repeat(1000);
+        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, &message));
+        queue.take(&mut batch);
+        assert!(batch.text.capacity() >= 1_000_000);
+        queue.close(Duration::ZERO);
+        queue.take(&mut batch);
+        let state = queue.lock();
+        assert!(batch.text.capacity() <= KEPT_TEXT && state.batch.text.capacity() <= KEPT_TEXT);
+        assert!(batch.heads.capacity() <= KEPT_LINES && state.batch.heads.capacity() <= KEPT_LINES);
+    }
+
+    #[test]
+    fn an_order_to_open_again_does_not_undo_a_new_file() {
+        let queue = LogQueue::default();
+        let sink = LogFileSink::stdout(crate::logger::testing::utc).unwrap();
+        queue.command(Order { sink: Some(Box::new(sink)), format: Format::Text });
+        queue.command(Order { sink: None, format: Format::Json });
+        let order = queue.take(&mut Batch::default()).order.unwrap();
+        assert!(order.sink.is_some() && order.format == Format::Json);
+    }
+}

@@ -1,0 +1,31 @@
+//! How a system call answers, turned into a `Result` in one place.
+
+use std::io;
+
+/// The error behind a -1, or the number that the call gave.
+pub(super) fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+/// The error behind a -1, or how many bytes went through.
+pub(super) fn check_size(answer: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes the call again for as long as a signal interrupts it.
+pub(super) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// A size in the type in which the kernel takes the sizes of addresses and options.
+pub(super) const fn length_of<T>() -> libc::socklen_t {
+    #[expect(clippy::cast_possible_truncation, reason = "only small C structs are measured")]
+    {
+        size_of::<T>() as libc::socklen_t
+    }
+}

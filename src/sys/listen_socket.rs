@@ -1,0 +1,171 @@
+//! A socket that others connect to: bind, listen, accept.
+//!
+//! A Unix socket leaves a file behind when its process dies. Such a file is replaced, but only
+//! when nobody answers on it, and a file that is not a socket is never touched.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::call::{check, retry};
+use super::raw_address::RawAddress;
+use super::{Endpoint, Peer, Socket, connect, descriptor};
+use crate::base::address::Address;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: libc::c_int = 511;
+
+/// A listening socket. It never blocks; its socket file goes when it is dropped.
+#[derive(Debug)]
+pub struct ListenSocket {
+    socket: Socket,
+    file: Option<SocketFile>,
+}
+
+impl ListenSocket {
+    /// Listens at `address`. A name is resolved here and now, and its addresses are tried in
+    /// their order; `*` is every address of this host.
+    ///
+    /// # Errors
+    ///
+    /// The address is taken, not ours, or not allowed.
+    pub fn bind(address: &Address) -> io::Result<ListenSocket> {
+        match address {
+            Address::Ip(address) => listen_ip(*address, false),
+            Address::Host { name, port } if &**name == "*" => {
+                // Where the system has no IPv6, or does not let one socket listen for both.
+                listen_ip((Ipv6Addr::UNSPECIFIED, *port).into(), true)
+                    .or_else(|_| listen_ip((Ipv4Addr::UNSPECIFIED, *port).into(), false))
+            }
+            Address::Host { name, port } => listen_name(name, *port),
+            Address::Unix(path) => listen_unix(path),
+        }
+    }
+
+    /// The next connection that waits, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Most often that no descriptor is left. The connection still waits then, and the listener
+    /// stays readable.
+    pub fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
+        loop {
+            let mut peer = RawAddress::room();
+            let socket = match retry(|| descriptor::accept(self.as_fd(), &mut peer)) {
+                Ok(fd) => Socket::from_descriptor(fd),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(None),
+                    // It was given up while it waited; another may be behind it.
+                    io::ErrorKind::ConnectionAborted => continue,
+                    _ => return Err(error),
+                },
+            };
+            match (&self.file, peer.ip()) {
+                (Some(_), _) => return Ok(Some((socket, Peer::Unix))),
+                (None, Some(address)) => return Ok(Some((socket, Peer::Ip(address)))),
+                // macOS gives a connection that is already gone, without an address.
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Where it listens: with the port that the system chose, if that was left to it.
+    pub fn local_address(&self) -> Option<Address> {
+        if let Some(file) = &self.file {
+            return Some(Address::Unix(file.path.clone()));
+        }
+        let mut address = RawAddress::room();
+        let (place, length) = address.pointers_mut();
+        // SAFETY: `place` has the room that `length` says, and both outlive the call.
+        check(unsafe { libc::getsockname(self.as_fd().as_raw_fd(), place, length) }).ok()?;
+        address.ip().map(Address::Ip)
+    }
+}
+
+impl AsFd for ListenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The file of a Unix socket that we made.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode: another process may have put its own socket there since.
+    identity: Option<(u64, u64)>,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// At the first of the name's addresses that is ours; else the error is that of the last.
+fn listen_name(name: &str, port: u16) -> io::Result<ListenSocket> {
+    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    for address in (name, port).to_socket_addrs()? {
+        result = listen_ip(address, false);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+fn listen_ip(address: SocketAddr, both_families: bool) -> io::Result<ListenSocket> {
+    let address = RawAddress::new(&Endpoint::Ip(address))?;
+    let socket = Socket::from_descriptor(descriptor::open_socket(address.family())?);
+    // A restart must not wait for the connections of the last run to be forgotten.
+    socket.set_option(libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    if both_families {
+        socket.set_option(libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 0)?;
+    }
+    bind(&socket, &address)?;
+    listen(&socket)?;
+    Ok(ListenSocket { socket, file: None })
+}
+
+fn listen_unix(path: &Path) -> io::Result<ListenSocket> {
+    let address = RawAddress::new(&Endpoint::Unix(path.to_path_buf()))?;
+    let socket = Socket::from_descriptor(descriptor::open_socket(address.family())?);
+    match bind(&socket, &address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+            fs::remove_file(path)?;
+            bind(&socket, &address)?;
+        }
+        result => result?,
+    }
+    let file = SocketFile { path: path.to_path_buf(), identity: identity(path) };
+    listen(&socket)?;
+    Ok(ListenSocket { socket, file: Some(file) })
+}
+
+/// True when the file is a socket and nobody listens on it.
+fn is_stale(path: &Path) -> bool {
+    let is_socket = |file: Metadata| file.file_type().is_socket();
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    fs::symlink_metadata(path).is_ok_and(is_socket)
+        && connect(&Endpoint::Unix(path.to_path_buf())).is_err_and(refused)
+}
+
+fn bind(socket: &Socket, address: &RawAddress) -> io::Result<()> {
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the pointer and the length are those of `address`, which outlives the call.
+    check(unsafe { libc::bind(fd, address.pointer(), address.length()) }).map(drop)
+}
+
+fn listen(socket: &Socket) -> io::Result<()> {
+    // SAFETY: takes and gives integers only.
+    check(unsafe { libc::listen(socket.as_fd().as_raw_fd(), BACKLOG) }).map(drop)
+}
