@@ -15,7 +15,6 @@ mod server_pool;
 mod data_center;
 mod latency_monitor;
 mod custom_command;
-mod command_names;
 mod pool_conf;
 mod conf_error;
 mod secret;
@@ -23,10 +22,10 @@ mod secret;
 use std::path::{Path, PathBuf};
 
 use crate::base::address::Address;
+use crate::resp::command::CommandTable;
 use conf_parser::Tree;
 
 pub use authority::{AuthorityConf, IdentityConf};
-pub use command_names::{CommandId, CommandTable, Rights};
 pub use conf_error::{ConfError, Place, Report};
 pub use data_center::{DataCenterConf, DcConf, ReadPolicyConf};
 pub use latency_monitor::LatencyMonitorConf;
@@ -81,8 +80,8 @@ pub struct Conf {
     pub latency_monitors: Vec<LatencyMonitorConf>,
     /// The commands there are, those of `CustomCommand` included.
     pub commands: CommandTable,
-    /// The commands that nobody may use, in the order of the table.
-    pub disabled_commands: Vec<CommandId>,
+    /// The commands that nobody may use, as the file names them; the table knows them too.
+    pub disabled_commands: Vec<String>,
     /// What was accepted and yet is probably not meant, each with file and line.
     pub warnings: Vec<String>,
 }

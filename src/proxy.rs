@@ -1,1 +1,200 @@
-//! proxy: to be opened.
+//! The moving parts, and how they start and stop.
+//!
+//! [`Proxy`] builds what all threads share, starts one thread for each handler and waits for
+//! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
+//! `request` what is in flight, `accept_connection` a client, `connect_connection` and its pool
+//! the links to servers, `whole` a request that was split by key, `handler` the loop that moves
+//! them all.
+
+pub mod auth;
+pub mod info;
+pub mod replies;
+pub mod request;
+pub mod whole;
+pub mod accept_connection;
+pub mod connect_connection;
+pub mod connect_connection_pool;
+pub mod shared;
+pub mod handler;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use crate::conf::{self, Conf, ConfError};
+use crate::logger::{self, Log, Logger};
+use crate::pool::{Current, Topology};
+use crate::stats::{LatencyMonitor, LatencyMonitorSet, Recorder, Stats};
+use crate::sys::signal::{Signal, Signals};
+use crate::sys::{ListenSocket, clock, resource, thread};
+use crate::{log_error, log_notice, log_warn};
+use auth::Authority;
+use handler::Handler;
+use shared::{Neighbour, Parts, Shared};
+
+/// A proxy that listens and is about to serve.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    log: Log,
+    signals: Signals,
+    listeners: Vec<ListenSocket>,
+    recorders: Vec<Recorder>,
+}
+
+/// While a stop is under way the main thread looks this often whether it is done.
+const STOP_POLL_US: u64 = 20_000;
+
+impl Proxy {
+    /// Opens the log and the listeners that `conf` asks for. No server is contacted: one that
+    /// cannot be reached never prevents a start.
+    ///
+    /// # Errors
+    ///
+    /// Says what could not be opened, in predixy's words.
+    pub fn new(conf: Conf) -> Result<Self, ConfError> {
+        let failed = |what: String| ConfError::new(None, what);
+        let signals = Signals::install().map_err(|error| failed(format!("signal {error}")))?;
+        let descriptors = resource::raise_descriptor_limit();
+        let logger = Logger::new(&log_settings(&conf)).map_err(|error| {
+            let path = conf.log.path.as_deref().unwrap_or("stdout".as_ref());
+            failed(format!("set log file {} fail {error}", path.display()))
+        })?;
+        let log = Log::new(Arc::clone(&logger));
+        for warning in &conf.warnings {
+            log_warn!(log, "{}", warning);
+        }
+        let mut listeners = Vec::new();
+        for bind in &conf.binds {
+            let listener = ListenSocket::bind(&bind.address)
+                .map_err(|error| failed(format!("socket bind to {} fail {error}", bind.address)))?;
+            log_notice!(log, "predixy listen in {}", bind.address);
+            listeners.push(listener);
+        }
+        let (shared, recorders) = share(conf, logger, descriptors)
+            .map_err(|error| failed(format!("handler waker fail {error}")))?;
+        Ok(Proxy { shared, log, signals, listeners, recorders })
+    }
+
+    /// Serves until a signal asks to stop and what was in flight is done.
+    ///
+    /// # Errors
+    ///
+    /// When the threads cannot be started.
+    pub fn run(self) -> Result<(), ConfError> {
+        let Proxy { shared, log, signals, mut listeners, recorders } = self;
+        let threads = recorders.len();
+        let running = Arc::new(AtomicUsize::new(threads));
+        let mut joins = Vec::new();
+        for (index, recorder) in recorders.into_iter().enumerate() {
+            let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
+            // One handler accepts for all: a new client goes to the one with the fewest anyway.
+            let listeners = std::mem::take(&mut listeners);
+            let body = move || {
+                serve(&shared, index, listeners, recorder);
+                running.fetch_sub(1, AcqRel);
+            };
+            let join = thread::spawn(&format!("handler {index}"), body)
+                .map_err(|error| ConfError::new(None, format!("handler thread fail {error}")))?;
+            joins.push(join);
+        }
+        log_notice!(log, "predixy running with Name:{} Workers:{}", shared.conf.name, threads);
+        let mut stopping = false;
+        while running.load(Acquire) > 0 {
+            let patience = if stopping { Some(STOP_POLL_US) } else { None };
+            match signals.wait(patience) {
+                Some(Signal::Terminate | Signal::Interrupt) if stopping => shared.abandon(),
+                Some(Signal::Terminate | Signal::Interrupt) => {
+                    stopping = true;
+                    shared.stop();
+                }
+                Some(Signal::Hangup) => shared.logger.reopen(),
+                Some(Signal::User2) | None => {}
+            }
+        }
+        for join in joins {
+            if let Err(error) = join.join() {
+                log_error!(log, "handler thread fail {}", error);
+            }
+        }
+        shared.logger.close();
+        Ok(())
+    }
+}
+
+/// The life of one handler, in its own thread.
+fn serve(shared: &Arc<Shared>, index: usize, listeners: Vec<ListenSocket>, recorder: Recorder) {
+    let log = Log::new(Arc::clone(&shared.logger));
+    let outcome = Handler::new(Arc::clone(shared), index, listeners, recorder)
+        .and_then(|mut handler| handler.run());
+    match outcome {
+        Ok(()) => log_notice!(log, "handler {} stopped", index),
+        Err(error) => {
+            log_error!(log, "handler {} stopped:{}", index, error);
+            // The others could go on, but whoever is assigned to this one would wait for ever.
+            shared.stop();
+            Signals::raise_terminate();
+        }
+    }
+}
+
+/// What all handlers of a proxy with this configuration share, and each one's own recorder.
+///
+/// # Errors
+///
+/// When the process may not open any more descriptors.
+pub fn share(
+    conf: Conf,
+    logger: Arc<Logger>,
+    descriptors: u64,
+) -> std::io::Result<(Arc<Shared>, Vec<Recorder>)> {
+    let threads = match conf.worker_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let (stats, recorders) = Stats::new(threads, &Arc::new(monitors(&conf)));
+    let handlers = (0..threads).map(|_| Neighbour::new()).collect::<Result<_, _>>()?;
+    let shared = Shared::new(Parts {
+        clients_max: conf.max_clients.unwrap_or(clients_max(descriptors, threads as u64)),
+        authority: Authority::new(conf.authority.as_ref()),
+        current: Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref())),
+        started_s: i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0),
+        logger,
+        stats,
+        handlers,
+        conf,
+    });
+    Ok((Arc::new(shared), recorders))
+}
+
+/// How many clients there may be when the configuration does not say: what the limit on open
+/// files allows, less what links to servers, the log and the like need.
+fn clients_max(descriptors: u64, threads: u64) -> u64 {
+    let reserve = 32 + 16 * threads;
+    descriptors - reserve.min(descriptors / 2)
+}
+
+fn log_settings(conf: &Conf) -> logger::Settings {
+    let target = match &conf.log.path {
+        None => logger::Target::Stdout,
+        Some(path) => {
+            let conf::Rotation { period_s, size } = conf.log.rotation;
+            let rotation = logger::Rotation { period_s, size };
+            logger::Target::File { path: path.clone(), rotation }
+        }
+    };
+    let format = if conf.log.json { logger::Format::Json } else { logger::Format::Text };
+    logger::Settings {
+        target,
+        format,
+        samples: conf.log.samples,
+        allow_miss_log: conf.log.allow_miss,
+    }
+}
+
+fn monitors(conf: &Conf) -> LatencyMonitorSet {
+    LatencyMonitorSet::new(conf.latency_monitors.iter().map(|monitor| {
+        let (name, bounds_us) = (monitor.name.as_str().into(), monitor.bounds_us.clone().into());
+        let commands = monitor.commands.iter().map(|command| command.index());
+        (LatencyMonitor { name, bounds_us }, commands)
+    }))
+}

@@ -1,8 +1,9 @@
 //! Makes a `Conf` of a tree: the keys and blocks outside of all others, and what must fit
 //! together.
 
+use std::collections::HashSet;
+
 use super::block::{self, Seen};
-use super::command_names;
 use super::conf_error::{ConfError, Report};
 use super::conf_parser::{Node, Tree};
 use super::setting::{self, GLOBAL};
@@ -24,16 +25,18 @@ pub(super) fn check(tree: &Tree, overrides: &[Override], report: &mut Report) ->
         conf.pool = pool;
     }
     let centers = blocks.data_center.map(|node| data_center::read(node, report));
+    let mut monitor_names = HashSet::new();
     for node in &blocks.latency_monitors {
         let monitor = latency_monitor::read(node, &conf.commands, tree.complete, report);
-        if conf.latency_monitors.iter().any(|known| known.name == monitor.name) {
+        if !monitor_names.insert(monitor.name.clone()) {
             let message = format!("LatencyMonitor \"{}\" duplicate", monitor.name);
             report.error(Some(&node.place), message);
         }
         conf.latency_monitors.push(monitor);
     }
     for node in &blocks.disabled_commands {
-        read_disabled(node, &mut conf, tree.complete, report);
+        let (commands, disabled) = (&mut conf.commands, &mut conf.disabled_commands);
+        custom_command::read_disabled(node, commands, disabled, tree.complete, report);
     }
     apply(overrides, &mut conf, report);
     if conf.binds.is_empty() {
@@ -122,21 +125,6 @@ fn read_pool(blocks: &Blocks<'_>, complete: bool, report: &mut Report) -> Option
             None
         }
     }
-}
-
-fn read_disabled(node: &Node, conf: &mut Conf, complete: bool, report: &mut Report) {
-    block::require_scope(node, "DisabledCommands", report);
-    for item in &node.scope {
-        if &*item.key != b"+" {
-            report.error(Some(&item.place), "invalid DisabledCommands; want + command");
-        } else if let Some(id) = command_names::find(&conf.commands, &item.value) {
-            conf.disabled_commands.push(id);
-        } else if complete {
-            report.error(Some(&item.place), format!("unknown Command \"{}\"", item.text()));
-        }
-    }
-    conf.disabled_commands.sort_unstable();
-    conf.disabled_commands.dedup();
 }
 
 fn apply(overrides: &[Override], conf: &mut Conf, report: &mut Report) {

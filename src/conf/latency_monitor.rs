@@ -1,17 +1,17 @@
 //! `LatencyMonitor`: which commands are measured, and in which buckets.
 
 use super::block;
-use super::command_names::{self, CommandId, CommandTable};
 use super::conf_error::Report;
 use super::conf_parser::Node;
 use super::value;
+use crate::resp::command::{Command, CommandId, CommandTable};
 
 /// One `LatencyMonitor` block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatencyMonitorConf {
     /// Its name, each once.
     pub name: String,
-    /// The commands that it measures, in the order of the command table.
+    /// The commands and sub-commands that it measures, in the order of the command table.
     pub commands: Vec<CommandId>,
     /// Upper bounds of its buckets in rising order, without the open one.
     pub bounds_us: Vec<u64>,
@@ -26,17 +26,19 @@ pub(super) fn read(
 ) -> LatencyMonitorConf {
     let mut monitor =
         LatencyMonitorConf { name: node.text(), commands: Vec::new(), bounds_us: Vec::new() };
+    let mut measured = vec![false; commands.len()];
     block::require_scope(node, "LatencyMonitor", report);
     for child in &node.scope {
         if child.is("Commands") {
-            read_commands(child, commands, complete, &mut monitor.commands, report);
+            read_commands(child, commands, complete, &mut measured, report);
         } else if child.is("TimeSpan") {
             read_bounds(child, &mut monitor.bounds_us, report);
         } else {
             block::unknown_key(child, report);
         }
     }
-    monitor.commands.sort_unstable();
+    let ids = commands.iter().map(Command::id);
+    monitor.commands = ids.filter(|id| measured.get(id.index()) == Some(&true)).collect();
     monitor
 }
 
@@ -45,7 +47,7 @@ fn read_commands(
     node: &Node,
     commands: &CommandTable,
     complete: bool,
-    measured: &mut Vec<CommandId>,
+    measured: &mut [bool],
     report: &mut Report,
 ) {
     for item in &node.scope {
@@ -60,19 +62,17 @@ fn read_commands(
                 continue;
             }
         };
-        let named = if item.value.eq_ignore_ascii_case(b"all") {
-            command_names::all(commands)
-        } else if let Some(id) = command_names::find(commands, &item.value) {
-            vec![id]
-        } else {
-            if complete {
-                report.error(Some(&item.place), format!("unknown Command \"{}\"", item.text()));
+        if item.value.eq_ignore_ascii_case(b"all") {
+            measured.fill(add);
+        } else if let Some(command) = commands.lookup(&item.value) {
+            let parts = commands.subcommands(command).iter();
+            for id in parts.map(Command::id).chain([command.id()]) {
+                if let Some(measured) = measured.get_mut(id.index()) {
+                    *measured = add;
+                }
             }
-            continue;
-        };
-        measured.retain(|known| !named.contains(known));
-        if add {
-            measured.extend(named);
+        } else if complete {
+            report.error(Some(&item.place), format!("unknown Command \"{}\"", item.text()));
         }
     }
 }

@@ -8,10 +8,10 @@ mod own;
 use std::ops::RangeInclusive;
 
 use super::authority::IdentityDraft;
-use super::custom_command::CustomCommand;
 use super::server_pool::StandaloneDraft;
 use super::value;
 use super::{Conf, PoolCommon, Secret};
+use crate::resp::command::CustomCommand;
 
 /// One key that has a value, in a block that becomes a `T`.
 pub struct Setting<T: 'static> {
@@ -282,21 +282,36 @@ pub const BLOCKS: &[(&str, Change)] = &[
     ("DisabledCommands", Reload),
 ];
 
-/// Each key there is with its default and when a change takes effect: what the manual must tell.
-#[must_use]
-pub fn all() -> Vec<(&'static str, &'static str, Change)> {
-    let mut all = Vec::new();
-    list(GLOBAL, &mut all);
-    list(POOL, &mut all);
-    list(STANDALONE, &mut all);
-    list(AUTH, &mut all);
-    list(CUSTOM_COMMAND, &mut all);
-    all.extend(BLOCKS.iter().map(|(name, change)| (*name, "", *change)));
-    all
+/// A key and what the manual must tell of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The key.
+    pub name: &'static str,
+    /// Its default, which may be empty; `None` for what has a block or a file and no value.
+    pub default: Option<&'static str>,
+    /// When a change takes effect.
+    pub change: Change,
 }
 
-fn list<T>(table: &'static [Setting<T>], all: &mut Vec<(&'static str, &'static str, Change)>) {
-    all.extend(table.iter().map(|setting| (setting.name, setting.default, setting.change)));
+/// Each key there is.
+#[must_use]
+pub fn all() -> Vec<Entry> {
+    let blocks = BLOCKS.iter().map(|&(name, change)| Entry { name, default: None, change });
+    entries(GLOBAL)
+        .chain(entries(POOL))
+        .chain(entries(STANDALONE))
+        .chain(entries(AUTH))
+        .chain(entries(CUSTOM_COMMAND))
+        .chain(blocks)
+        .collect()
+}
+
+fn entries<T>(table: &'static [Setting<T>]) -> impl Iterator<Item = Entry> {
+    table.iter().map(|&Setting { name, default, change, .. }| Entry {
+        name,
+        default: Some(default),
+        change,
+    })
 }
 
 const WANT_SECONDS: &str = "want whole seconds, as in 300";
@@ -321,4 +336,119 @@ fn out_of_range<N: std::fmt::Display>(name: &str, value: &[u8], least: N, most: 
 
 fn text(value: &[u8]) -> String {
     String::from_utf8_lossy(value).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::conf::custom_command;
+
+    /// What is given nowhere has the table's default, and what is shown can be read back.
+    #[track_caller]
+    fn check_defaults<T>(table: &'static [Setting<T>], mut holder: T) {
+        for setting in table {
+            let shown = setting.show(&holder);
+            assert_eq!(shown, setting.default, "{}", setting.name);
+            if !shown.is_empty() {
+                setting.set(&mut holder, shown.as_bytes()).unwrap();
+                assert_eq!(setting.show(&holder), shown, "{} set to its default", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_and_the_values_have_the_same_defaults() {
+        let file = b"ClusterServerPool {\nServers {\n+ a:1\n}\n}";
+        let conf = Conf::parse(Path::new("/c"), file, &[]).unwrap();
+        check_defaults(POOL, conf.pool.common.clone());
+        check_defaults(GLOBAL, conf);
+        check_defaults(STANDALONE, StandaloneDraft::default());
+        check_defaults(AUTH, IdentityDraft::default());
+        check_defaults(CUSTOM_COMMAND, custom_command::DEFAULT);
+    }
+
+    #[track_caller]
+    fn check_shown<T>(
+        table: &'static [Setting<T>],
+        holder: &mut T,
+        key: &str,
+        values: &[(&str, &str)],
+    ) {
+        let setting = find(table, key.as_bytes()).unwrap();
+        for (value, want) in values {
+            setting.set(holder, value.as_bytes()).unwrap();
+            assert_eq!(setting.show(holder), *want, "{key} {value}");
+        }
+    }
+
+    #[test]
+    fn values_are_shown_in_one_form() {
+        let conf = &mut Conf::unconfigured();
+        check_shown(GLOBAL, conf, "maxmemory", &[("1G", "1073741824"), ("0", "0")]);
+        check_shown(GLOBAL, conf, "ClientTimeout", &[("300s", "300"), ("0", "0")]);
+        check_shown(GLOBAL, conf, "AllowMissLog", &[("FALSE", "false")]);
+        check_shown(GLOBAL, conf, "LogVerbSample", &[("-1", "-1"), ("+7", "7")]);
+        check_shown(GLOBAL, conf, "LogRotate", &[("2048M 24h", "1d 2G"), ("90m", "90m"), ("", "")]);
+        check_shown(GLOBAL, conf, "LogRotate", &[("3h 3M", "3h 3M"), ("1G", "1G")]);
+        check_shown(GLOBAL, conf, "WorkerThreads", &[("0", "auto"), ("2", "2")]);
+        check_shown(GLOBAL, conf, "MaxClients", &[("5", "5"), ("AUTO", "auto")]);
+        check_shown(GLOBAL, conf, "ShutdownTimeout", &[("1500m", "1500ms"), ("0", "0")]);
+        check_shown(GLOBAL, conf, "SlowlogLogSlowerThan", &[("5ms", "5000"), ("-9", "-1")]);
+        check_shown(GLOBAL, conf, "LogFormat", &[("JSON", "json")]);
+        check_shown(GLOBAL, conf, "Log", &[("./a b.log", "./a b.log")]);
+        check_shown(GLOBAL, conf, "MetricsBind", &[("::1:9", "[::1]:9"), ("", "")]);
+        check_shown(GLOBAL, conf, "AnnounceAddr", &[("A:9", "a:9")]);
+        let twice = [
+            ("::1:1 proxyprotocol", "[::1]:1 ProxyProtocol"),
+            ("a:2", "[::1]:1 ProxyProtocol, a:2"),
+        ];
+        check_shown(GLOBAL, conf, "Bind", &twice);
+        check_shown(POOL, &mut PoolCommon::default(), "Password", &[("secret", "")]);
+        let custom = &mut custom_command::DEFAULT.clone();
+        check_shown(
+            CUSTOM_COMMAND,
+            custom,
+            "Mode",
+            &[("keyAt2|READ", "read|keyAt2"), ("", "write")],
+        );
+    }
+
+    #[test]
+    fn what_is_refused_changes_nothing() {
+        let mut conf = Conf::unconfigured();
+        for setting in GLOBAL {
+            let before = setting.show(&conf);
+            if setting.set(&mut conf, b"no such: value").is_err() {
+                assert_eq!(setting.show(&conf), before, "{}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn config_get_has_predixys_keys_first_and_in_its_order() {
+        let names: Vec<_> = GLOBAL.iter().take(14).map(|setting| setting.name).collect();
+        let want = "Name Bind WorkerThreads BufSize LocalDC MaxMemory ClientTimeout AllowMissLog LogVerbSample \
+                    LogDebugSample LogInfoSample LogNoticeSample LogWarnSample LogErrorSample";
+        assert_eq!(names.join(" "), want);
+    }
+
+    #[test]
+    fn every_key_has_its_paragraph_in_the_manual() {
+        let manual = include_str!("../../man/predixy.conf.5");
+        let paragraphs: Vec<&str> = manual.split("\n.It Ic ").skip(1).collect();
+        for Entry { name, default, change } in all() {
+            let of_key = |text: &&&str| text.split_whitespace().next() == Some(name);
+            let default = default.map(|text| if text.is_empty() { "none" } else { text });
+            let default = default.map_or_else(String::new, |text| format!("\nDefault: {text}."));
+            let change = format!("\nChanged: {change:?}.").to_ascii_lowercase();
+            let change = change.replace("changed", "Changed");
+            let paragraph = paragraphs
+                .iter()
+                .filter(of_key)
+                .find(|text| text.contains(&default) && text.contains(&change));
+            assert!(paragraph.is_some(), "{name}: no paragraph with {default:?} and {change:?}");
+        }
+    }
 }

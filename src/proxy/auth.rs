@@ -7,7 +7,8 @@
 use std::fmt;
 use std::hint::black_box;
 
-use crate::conf::{AuthorityConf, IdentityConf, Rights};
+use crate::conf::{AuthorityConf, IdentityConf};
+use crate::resp::command::{Access, Rights};
 
 /// The reply to a request that needs a login first.
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
@@ -31,20 +32,6 @@ pub struct Authority {
 /// One of the identities of an `Authority`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdentityId(usize);
-
-/// What a command does to one of its keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Only reads it.
-    Read,
-    /// Changes it, and maybe reads it.
-    Write,
-    /// It is not a key but a name that is judged like one: of a channel, say. Whether it has to
-    /// be readable or writable depends on the rights that the command needs.
-    Name,
-    /// A pattern of keys that are read; they begin like the pattern does up to its first `*`.
-    Pattern,
-}
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +143,12 @@ impl Authority {
             }
         }
         found
+    }
+
+    /// Whether everybody may do everything, so that nobody need be asked.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
     }
 
     /// Who a client is that has not logged in; `None` must log in first.

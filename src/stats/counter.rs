@@ -30,6 +30,12 @@ impl Counter {
         self.0.store(value.saturating_sub(1), Relaxed);
     }
 
+    /// There are so many now: for gauges that the writer knows by heart.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
     /// The number now.
     #[inline]
     #[must_use]

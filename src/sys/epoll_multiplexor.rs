@@ -85,10 +85,11 @@ impl Multiplexor {
     pub fn wait(&self, events: &mut Vec<Event>, timeout_us: Option<u64>) -> io::Result<()> {
         events.clear();
         let mut buffer = self.buffer.borrow_mut();
-        let (epoll, start, timeout_ms) =
-            (self.epoll.as_raw_fd(), buffer.as_mut_ptr(), milliseconds(timeout_us));
-        // SAFETY: `start` is that of `buffer`, which holds EVENTS_MAX and is ours for the call.
-        let waited = unsafe { libc::epoll_wait(epoll, start, EVENTS_MAX as i32, timeout_ms) };
+        let (epoll, start) = (self.epoll.as_raw_fd(), buffer.as_mut_ptr());
+        let room = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
+        let timeout_ms = milliseconds(timeout_us);
+        // SAFETY: `start` and `room` are those of `buffer`, which is ours to write for the call.
+        let waited = unsafe { libc::epoll_wait(epoll, start, room, timeout_ms) };
         let count = match check(waited) {
             Ok(count) => usize::try_from(count).unwrap_or(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,

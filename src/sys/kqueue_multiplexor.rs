@@ -21,7 +21,7 @@ pub struct Multiplexor {
 }
 
 /// A `kevent`, whose pointer is only a number of ours.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 struct Entry(libc::kevent);
 
@@ -98,11 +98,11 @@ impl Multiplexor {
         let mut buffer = self.buffer.borrow_mut();
         let timeout = timeout_us.map(time_span);
         let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        let (queue, start) = (self.queue.as_raw_fd(), buffer.as_mut_ptr().cast());
-        // SAFETY: `start` is that of `buffer`, which holds EVENTS_MAX and is ours for the call;
+        let (queue, start, room) = (self.queue.as_raw_fd(), buffer.as_mut_ptr(), buffer.len());
+        let (start, nothing) = (start.cast(), std::ptr::null());
+        // SAFETY: `start` and `room` are those of `buffer`, which is ours to write for the call;
         // there are no changes, and the timeout is null or outlives the call.
-        let waited =
-            unsafe { libc::kevent(queue, std::ptr::null(), 0, start, EVENTS_MAX as _, timeout) };
+        let waited = unsafe { libc::kevent(queue, nothing, 0, start, room as _, timeout) };
         let count = match check(waited) {
             Ok(count) => usize::try_from(count).unwrap_or(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -112,11 +112,8 @@ impl Multiplexor {
         Ok(())
     }
 
-    /// Makes the changes. Each is answered on its own, so that none hides another's error.
+    /// Makes the changes, and looks at the answer to each of them.
     fn control(&self, changes: &mut [Entry]) -> io::Result<()> {
-        for change in changes.iter_mut() {
-            change.0.flags |= libc::EV_RECEIPT as _;
-        }
         let (queue, count, at_once) = (self.queue.as_raw_fd(), changes.len(), time_span(0));
         let (what, answers) = (changes.as_ptr().cast(), changes.as_mut_ptr().cast());
         // SAFETY: both pointers are those of `changes`, which holds `count`; the kernel takes
@@ -135,11 +132,12 @@ impl Entry {
         Entry(unsafe { std::mem::zeroed() })
     }
 
+    /// A change that is answered on its own, so that it does not hide another's error.
     fn change(fd: BorrowedFd<'_>, filter: i64, how: u64, token: Token) -> Entry {
         let mut entry = Entry::nothing();
         entry.0.ident = fd.as_raw_fd() as _;
         entry.0.filter = filter as _;
-        entry.0.flags = how as _;
+        entry.0.flags = (how | libc::EV_RECEIPT as u64) as _;
         entry.0.udata = token.0 as _;
         entry
     }

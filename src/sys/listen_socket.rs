@@ -40,11 +40,7 @@ impl ListenSocket {
                 listen_ip((Ipv6Addr::UNSPECIFIED, *port).into(), true)
                     .or_else(|_| listen_ip((Ipv4Addr::UNSPECIFIED, *port).into(), false))
             }
-            Address::Host { name, port } => {
-                let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-                let addresses = (&**name, *port).to_socket_addrs()?;
-                addresses.fold(Err(nothing), |done, next| done.or_else(|_| listen_ip(next, false)))
-            }
+            Address::Host { name, port } => listen_name(name, *port),
             Address::Unix(path) => listen_unix(path),
         }
     }
@@ -113,6 +109,18 @@ impl Drop for SocketFile {
 
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+/// At the first of the name's addresses that is ours; else the error is that of the last.
+fn listen_name(name: &str, port: u16) -> io::Result<ListenSocket> {
+    let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    for address in (name, port).to_socket_addrs()? {
+        result = listen_ip(address, false);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 fn listen_ip(address: SocketAddr, both_families: bool) -> io::Result<ListenSocket> {

@@ -34,7 +34,7 @@ impl RawAddress {
     fn v4(address: &SocketAddrV4) -> RawAddress {
         // SAFETY: a C struct of integers, for which all bits zero is a value.
         let mut raw: libc::sockaddr_in = unsafe { std::mem::zeroed() };
-        raw.sin_family = libc::AF_INET as libc::sa_family_t;
+        raw.sin_family = family_of(libc::AF_INET);
         raw.sin_port = address.port().to_be();
         raw.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
         Self::of(raw, length_of::<libc::sockaddr_in>())
@@ -43,7 +43,7 @@ impl RawAddress {
     fn v6(address: &SocketAddrV6) -> RawAddress {
         // SAFETY: a C struct of integers, for which all bits zero is a value.
         let mut raw: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
-        raw.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+        raw.sin6_family = family_of(libc::AF_INET6);
         raw.sin6_port = address.port().to_be();
         raw.sin6_addr.s6_addr = address.ip().octets();
         raw.sin6_flowinfo = address.flowinfo();
@@ -54,7 +54,7 @@ impl RawAddress {
     fn unix(path: &Path) -> io::Result<RawAddress> {
         // SAFETY: a C struct of integers, for which all bits zero is a value.
         let mut raw: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-        raw.sun_family = libc::AF_UNIX as libc::sa_family_t;
+        raw.sun_family = family_of(libc::AF_UNIX);
         let bytes = path.as_os_str().as_bytes();
         // The zero byte at the end needs room too.
         if bytes.is_empty() || bytes.len() >= raw.sun_path.len() || bytes.contains(&0) {
@@ -119,6 +119,12 @@ impl RawAddress {
             _ => None,
         }
     }
+}
+
+/// A family in the type in which addresses carry it.
+#[expect(clippy::cast_possible_truncation, reason = "the numbers of the families used are small")]
+const fn family_of(family: libc::c_int) -> libc::sa_family_t {
+    family as libc::sa_family_t
 }
 
 fn v6_address(raw: &libc::sockaddr_in6) -> SocketAddr {

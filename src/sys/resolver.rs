@@ -152,3 +152,118 @@ fn with_port(answer: &io::Result<Vec<SocketAddr>>, port: u16) -> io::Result<Vec<
         Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+    use std::time::Duration;
+
+    /// Long enough for a busy machine; only a test that fails waits for it.
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    type Answers = Receiver<Result<Vec<String>, String>>;
+
+    /// Asks, and gives the place where the answer will be.
+    fn ask(resolver: &Resolver, name: &str, port: u16) -> Answers {
+        let (sender, receiver) = channel();
+        let done = move |answer: io::Result<Vec<SocketAddr>>| {
+            let shown = |addresses: Vec<SocketAddr>| {
+                addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+            };
+            sender.send(answer.map(shown).map_err(|error| error.to_string())).unwrap();
+        };
+        resolver.resolve(name, port, Box::new(done));
+        receiver
+    }
+
+    fn wait_for(gate: &AtomicBool) {
+        while !gate.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_numeric_name_is_its_own_address() {
+        let resolver = Resolver::new();
+        let answer = ask(&resolver, "127.0.0.1", 6379).recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer, Ok(vec!["127.0.0.1:6379".to_owned()]));
+        let answer = ask(&resolver, "::1", 1).recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer, Ok(vec!["[::1]:1".to_owned()]));
+    }
+
+    #[test]
+    fn a_failure_is_told_to_whoever_asked() {
+        let resolver = Resolver::with(|name| match name {
+            "empty" => Ok(Vec::new()),
+            _ => Err(io::Error::other("the name servers are on strike")),
+        });
+        let answer = ask(&resolver, "any", 1).recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer, Err("the name servers are on strike".to_owned()));
+        let answer = ask(&resolver, "empty", 1).recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer, Err("the name has no address".to_owned()));
+    }
+
+    #[test]
+    fn who_asks_for_the_same_name_shares_one_look_up() {
+        static BEGUN: AtomicBool = AtomicBool::new(false);
+        static OPEN: AtomicBool = AtomicBool::new(false);
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let resolver = Resolver::with(|_| {
+            BEGUN.store(true, Ordering::SeqCst);
+            wait_for(&OPEN);
+            let count = COUNT.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![SocketAddr::from((Ipv4Addr::from(count), 0))])
+        });
+        let before = ask(&resolver, "redis-1", 1);
+        wait_for(&BEGUN);
+        let during = ask(&resolver, "redis-1", 2);
+        let other = ask(&resolver, "redis-2", 3);
+        OPEN.store(true, Ordering::SeqCst);
+        let answers = [before, during, other].map(|answers| answers.recv_timeout(PATIENCE));
+        let want =
+            ["0.0.0.0:1", "0.0.0.0:2", "0.0.0.1:3"].map(|text| Ok(Ok(vec![text.to_owned()])));
+        assert_eq!(answers, want);
+        let answer = ask(&resolver, "redis-1", 4).recv_timeout(PATIENCE).unwrap();
+        assert_eq!(answer, Ok(vec!["0.0.0.2:4".to_owned()]), "what was answered is not kept");
+    }
+
+    #[test]
+    fn too_many_names_are_refused_and_a_known_one_is_not() {
+        static OPEN: AtomicBool = AtomicBool::new(false);
+        let resolver = Resolver::with(|_| {
+            wait_for(&OPEN);
+            Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
+        });
+        let ask_number = |number: usize| ask(&resolver, &format!("redis-{number}"), 1);
+        let waiting: Vec<_> = (0..NAMES_MAX).map(ask_number).collect();
+        let refused = ask(&resolver, "one-too-many", 1).recv_timeout(PATIENCE).unwrap();
+        assert_eq!(refused, Err("too many names wait to be resolved".to_owned()));
+        let known = ask(&resolver, "redis-7", 7);
+        OPEN.store(true, Ordering::SeqCst);
+        assert_eq!(known.recv_timeout(PATIENCE).unwrap(), Ok(vec!["127.0.0.1:7".to_owned()]));
+        for answers in waiting {
+            assert!(answers.recv_timeout(PATIENCE).unwrap().is_ok());
+        }
+    }
+
+    #[test]
+    fn questions_go_with_the_resolver() {
+        static BEGUN: AtomicBool = AtomicBool::new(false);
+        static OPEN: AtomicBool = AtomicBool::new(false);
+        let resolver = Resolver::with(|_| {
+            BEGUN.store(true, Ordering::SeqCst);
+            wait_for(&OPEN);
+            Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
+        });
+        let begun = ask(&resolver, "begun", 1);
+        let waiting = ask(&resolver, "waiting", 1);
+        wait_for(&BEGUN);
+        drop(resolver);
+        OPEN.store(true, Ordering::SeqCst);
+        assert!(begun.recv_timeout(PATIENCE).unwrap().is_ok());
+        assert!(waiting.recv_timeout(PATIENCE).is_err(), "nobody is there to be told");
+    }
+}

@@ -74,6 +74,6 @@ mod tests {
         assert!((64..=u64::MAX).contains(&raised));
         assert_eq!(raise_descriptor_limit(), raised);
         let limit = descriptor_limit().unwrap();
-        assert_eq!(u64::from(limit.rlim_cur), raised);
+        assert_eq!(limit.rlim_cur, raised as libc::rlim_t);
     }
 }

@@ -70,6 +70,14 @@ impl Signals {
         }
     }
 
+    /// Makes [`Signals::wait`] return as if this process had been asked to stop; from any
+    /// thread.
+    pub fn raise_terminate() {
+        // There is no way to fail: the process exists and the signal is a known one.
+        // SAFETY: a call with an integer; the handler it runs does only what a handler may.
+        unsafe { libc::raise(libc::SIGTERM) };
+    }
+
     /// Takes a signal out of the pipe.
     fn next(&self) -> Option<Signal> {
         let (fd, mut byte) = (self.reader.as_raw_fd(), 0u8);

@@ -16,11 +16,12 @@ use super::{Command, CommandId, Family, KeySpec, NO_LIMIT, Refusal, Rights, erro
 pub struct CommandTable {
     /// By id. The sub-commands of a command are next to each other, behind all commands.
     commands: Vec<Command>,
-    /// An open-addressed hash table of ids plus one; 0 is an empty place.
+    /// An open-addressed hash table of ids, at most half full.
     places: Vec<u16>,
-    bits: u32,
-    /// Custom commands whose names are too long for a `Word`.
-    long_names: Vec<CommandId>,
+    /// What turns a hash into a place: 64 less the binary logarithm of their number.
+    shift: u32,
+    /// Custom commands whose names fit no `Word`.
+    odd_names: Vec<CommandId>,
 }
 
 /// What a `CustomCommand` block says about one command.
@@ -54,18 +55,18 @@ impl CommandTable {
     pub fn new() -> CommandTable {
         let mut table = CommandTable {
             commands: Vec::with_capacity(rows::count()),
-            places: vec![0; 1 << BITS],
-            bits: BITS,
-            long_names: Vec::new(),
+            places: vec![EMPTY; 1 << BITS],
+            shift: 64 - BITS,
+            odd_names: Vec::new(),
         };
         let all = || rows::GROUPS.iter().copied().flatten();
         for row in all() {
-            let id = table.push(row, None);
-            table.enter(id);
+            table.push(row, None);
         }
         for (index, row) in all().enumerate() {
             table.push_subcommands(index, row.subcommands);
         }
+        table.fill_places();
         table
     }
 
@@ -73,25 +74,22 @@ impl CommandTable {
     #[must_use]
     #[inline]
     pub fn lookup(&self, word: &[u8]) -> Option<&Command> {
-        let Some(word) = Word::new(word) else { return self.lookup_long(word) };
-        let mask = self.places.len() - 1;
-        let mut place = word.hash(self.bits);
-        loop {
-            // The mask keeps the place inside, and an empty one is never far: see `enter`.
-            let index = usize::from(*self.places.get(place & mask)?).checked_sub(1)?;
-            let command = self.commands.get(index)?;
-            if command.word == word {
-                return Some(command);
-            }
-            place += 1;
+        // Most words are short, and most commands are in the first place they may be.
+        if let Some(short) = Word::short(word)
+            && let Some(&place) = self.places.get(short.hash(self.shift))
+            && let Some(command) = self.commands.get(usize::from(place))
+            && command.word.is_name_of(&short)
+        {
+            return Some(command);
         }
+        self.lookup_further(word)
     }
 
     /// The sub-command of `container` that `word` names, in any case.
     #[must_use]
     pub fn subcommand(&self, container: &Command, word: &[u8]) -> Option<&Command> {
         let word = Word::new(word)?;
-        self.subcommands(container).iter().find(|command| command.word == word)
+        self.subcommands(container).iter().find(|command| command.word.is_name_of(&word))
     }
 
     /// The sub-commands of a command; none for most.
@@ -181,7 +179,7 @@ impl CommandTable {
                 format!("custom command {shown} is one too many: there are {}", self.commands.len())
             })?,
         };
-        let word = Word::new(name).unwrap_or(Word::EMPTY);
+        let word = Word::name(name).unwrap_or(Word::EMPTY);
         let row = Row::new("", 0, custom.rights, keys, Family::Keyed);
         let mut command = command(&row, id, None);
         command.word = word;
@@ -224,26 +222,40 @@ impl CommandTable {
         true
     }
 
-    #[cold]
-    fn lookup_long(&self, word: &[u8]) -> Option<&Command> {
-        if word.len() > CUSTOM_NAME_MAX {
-            return None;
+    #[inline(never)]
+    fn lookup_further(&self, word: &[u8]) -> Option<&Command> {
+        let packed = Word::new(word);
+        packed.and_then(|packed| self.search(&packed)).or_else(|| self.lookup_odd(word))
+    }
+
+    fn search(&self, word: &Word) -> Option<&Command> {
+        let mut place = word.hash(self.shift);
+        loop {
+            // An empty place is never far, and names no command.
+            let command = self.commands.get(usize::from(*self.places.get(place)?))?;
+            if command.word.is_name_of(word) {
+                return Some(command);
+            }
+            place = (place + 1) & (self.places.len() - 1);
         }
-        let mut commands = self.long_names.iter().filter_map(|&id| self.command(id));
+    }
+
+    #[cold]
+    fn lookup_odd(&self, word: &[u8]) -> Option<&Command> {
+        let mut commands = self.odd_names.iter().filter_map(|&id| self.command(id));
         commands.find(|command| command.name.as_bytes().eq_ignore_ascii_case(word))
     }
 
     fn next_id(&self) -> Option<CommandId> {
-        // A place holds the id plus one, and `first_subcommand` one past the last id.
         let id = u16::try_from(self.commands.len()).ok()?;
-        (id < u16::MAX - 1).then_some(CommandId(id))
+        (id != EMPTY).then_some(CommandId(id))
     }
 
-    fn push(&mut self, row: &Row, container: Option<CommandId>) -> CommandId {
-        // There are a few hundred rows, which a test counts.
-        let id = self.next_id().unwrap_or(CommandId(u16::MAX));
-        self.commands.push(command(row, id, container));
-        id
+    fn push(&mut self, row: &Row, container: Option<CommandId>) {
+        // There are a few hundred rows, so there is an id for each.
+        if let Some(id) = self.next_id() {
+            self.commands.push(command(row, id, container));
+        }
     }
 
     fn push_subcommands(&mut self, container: usize, rows: &[Row]) {
@@ -261,34 +273,38 @@ impl CommandTable {
     /// Makes a command findable.
     fn enter(&mut self, id: CommandId) {
         let Some(word) = self.command(id).map(|command| command.word) else { return };
-        if word == Word::EMPTY {
-            self.long_names.push(id);
-            return;
-        }
-        // At most half full, so that a search ends soon.
-        if self.commands.len() * 2 > self.places.len() {
-            self.bits += 1;
-            self.places = vec![0; 1 << self.bits];
-            let old: Vec<CommandId> =
-                self.iter().filter(|old| !old.is_subcommand()).map(Command::id).collect();
-            old.into_iter().for_each(|id| self.place(id));
+        if word.is_empty() {
+            self.odd_names.push(id);
+        } else if self.commands.len() * 2 <= self.places.len() {
+            self.place(id, word);
         } else {
-            self.place(id);
+            self.shift -= 1;
+            self.places = vec![EMPTY; self.places.len() * 2];
+            self.fill_places();
         }
     }
 
-    fn place(&mut self, id: CommandId) {
-        let Some(word) = self.command(id).map(|command| command.word) else { return };
-        if word == Word::EMPTY {
+    /// Puts all commands into the hash table, which is empty.
+    fn fill_places(&mut self) {
+        let names = self.iter().filter(|command| !command.is_subcommand());
+        let mut names: Vec<_> = names.map(|command| (command.id, command.word)).collect();
+        // The short ones first, so that each of them is found at its first place.
+        names.sort_by_key(|(_, word)| !word.is_short());
+        names.into_iter().for_each(|(id, word)| self.place(id, word));
+    }
+
+    /// Puts a command into the hash table, which has room.
+    fn place(&mut self, id: CommandId, word: Word) {
+        if word.is_empty() {
             return;
         }
         let mask = self.places.len() - 1;
-        let mut index = word.hash(self.bits) & mask;
-        while self.places.get(index).is_some_and(|&place| place != 0) {
+        let mut index = word.hash(self.shift);
+        while self.places.get(index).is_some_and(|&place| place != EMPTY) {
             index = (index + 1) & mask;
         }
         if let Some(place) = self.places.get_mut(index) {
-            *place = id.0 + 1;
+            *place = id.0;
         }
     }
 }
@@ -332,6 +348,9 @@ impl Unresolved<'_> {
 /// Binary logarithm of the first size of the hash table.
 const BITS: u32 = 11;
 
+/// What is in an empty place: an id that no command has.
+const EMPTY: u16 = u16::MAX;
+
 /// The longest name a custom command may have.
 const CUSTOM_NAME_MAX: usize = 255;
 
@@ -362,7 +381,7 @@ fn command(row: &Row, id: CommandId, container: Option<CommandId>) -> Command {
         flags |= flag::RETRY_SAFE;
     }
     Command {
-        word: Word::new(name.as_bytes()).unwrap_or(Word::EMPTY),
+        word: Word::name(name.as_bytes()).unwrap_or(Word::EMPTY),
         keys: row.keys,
         min_args: row.min_args,
         max_args: row.max_args,
@@ -374,5 +393,345 @@ fn command(row: &Row, id: CommandId, container: Option<CommandId>) -> Command {
         rights: row.rights,
         flags,
         name: Cow::Borrowed(row.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LocalCommand, Merge};
+    use super::*;
+
+    const CUSTOM: CustomCommand =
+        CustomCommand { rights: Rights::Write, key_at: 1, min_args: 2, max_args: 2 };
+
+    fn name<'a>(table: &'a CommandTable, word: &[u8]) -> Option<&'a str> {
+        table.lookup(word).map(Command::name)
+    }
+
+    fn resolve<'a>(table: &'a CommandTable, request: &str) -> Result<&'a Command, String> {
+        let words: Vec<&[u8]> = request.split(' ').map(str::as_bytes).collect();
+        table.resolve(words.len(), |index| words[index]).map_err(|unresolved| {
+            let mut text = Vec::new();
+            unresolved.write(words.len(), |index| words[index], &mut text);
+            String::from_utf8(text).unwrap()
+        })
+    }
+
+    #[test]
+    fn every_command_is_found_in_any_case() {
+        let table = CommandTable::new();
+        for command in table.iter().filter(|command| !command.is_subcommand()) {
+            let mixed: Vec<u8> = command
+                .name()
+                .bytes()
+                .enumerate()
+                .map(|(at, byte)| if at % 2 == 0 { byte.to_ascii_uppercase() } else { byte })
+                .collect();
+            let upper = command.name().to_ascii_uppercase();
+            for word in [command.name().as_bytes(), upper.as_bytes(), &mixed] {
+                let found = table.lookup(word).map(Command::id);
+                assert_eq!(found, Some(command.id()), "{}", command.name());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_most_is_found_at_once() {
+        let table = CommandTable::new();
+        let is_core = |command: &&Command| {
+            let refused = matches!(command.family(), Family::Refused(_));
+            !command.is_subcommand() && !refused && !command.name().contains('.')
+        };
+        let short = table.iter().filter(is_core).filter(|command| command.word.is_short());
+        let away: Vec<&str> = short
+            .filter(|command| table.places[command.word.hash(table.shift)] != command.id().0)
+            .map(Command::name)
+            .collect();
+        assert!(away.is_empty(), "{away:?}: look for another multiplier");
+    }
+
+    #[test]
+    fn near_misses_are_not_found() {
+        let table = CommandTable::new();
+        let known: std::collections::HashSet<&str> = table.iter().map(Command::name).collect();
+        let check = |word: &[u8]| {
+            let want = std::str::from_utf8(word).ok().map(str::to_ascii_lowercase);
+            let want = want.filter(|word| !word.contains('|') && known.contains(&**word));
+            assert_eq!(name(&table, word), want.as_deref(), "{}", word.escape_ascii());
+        };
+        for command in table.iter() {
+            let text = command.name().as_bytes();
+            for end in 0..=text.len() {
+                check(&text[..end]);
+                check(&text[end..]);
+            }
+            for at in 0..text.len() {
+                for byte in [0, b' ', b'_', b'|', b'a', b'z', b'[', text[at] ^ 0x80] {
+                    let mut word = text.to_vec();
+                    word[at] = byte;
+                    check(&word);
+                }
+            }
+            for tail in [&b"\0"[..], b" ", b"s", b"\0\0\0\0\0\0\0\0"] {
+                check(&[text, tail].concat());
+                check(&[tail, text].concat());
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_of_any_length_is_safe() {
+        let table = CommandTable::new();
+        for length in (0..300).chain([1 << 16, 1 << 20]) {
+            assert_eq!(name(&table, &vec![b'g'; length]), None);
+            assert_eq!(name(&table, &vec![0; length]), None);
+            assert_eq!(name(&table, &vec![0xff; length]), None);
+        }
+    }
+
+    #[test]
+    fn names_are_lower_case_and_unique_and_ids_are_places() {
+        let table = CommandTable::new();
+        let mut seen = std::collections::HashSet::new();
+        for (index, command) in table.iter().enumerate() {
+            assert_eq!(command.id().index(), index);
+            assert!(seen.insert(command.name()), "{} twice", command.name());
+            assert_eq!(command.name(), command.name().to_ascii_lowercase());
+            let words: Vec<&str> = command.name().split('|').collect();
+            assert!(words.iter().all(|word| (1..=Word::LENGTH_MAX).contains(&word.len())));
+            assert_eq!(command.is_subcommand(), words.len() == 2, "{}", command.name());
+            let container = table.command(command.container()).unwrap();
+            assert_eq!(container.name(), words[0]);
+        }
+        assert_eq!(rows::count(), table.len());
+    }
+
+    #[test]
+    fn rows_make_sense() {
+        let table = CommandTable::new();
+        for command in table.iter() {
+            let name = command.name();
+            let refused = matches!(command.family(), Family::Refused(_));
+            assert_eq!(command.family() == Family::Container, {
+                command.has_subcommands() && name != "command"
+            });
+            assert!(command.min_args() > usize::from(command.is_subcommand()), "{name}");
+            assert!(command.max_args().is_none_or(|max| max >= command.min_args()), "{name}");
+            assert!(!command.key_at_1() || command.min_args() >= 2, "{name}");
+            let reads = command.rights() == Rights::Read;
+            assert!(reads || command.needs_master() && !command.retry_safe(), "{name}");
+            // The exceptions are those that must not be sent twice.
+            let server_read = reads
+                && matches!(
+                    command.family(),
+                    Family::Keyed | Family::Split(_) | Family::StreamRead
+                );
+            assert!(
+                !server_read || command.retry_safe() || name.starts_with("ft.cursor"),
+                "{name}"
+            );
+            let keys = command.keys();
+            match command.family() {
+                Family::Split(_) | Family::Blocking | Family::StreamRead => {
+                    assert!(!keys.is_empty(), "{name}");
+                }
+                Family::FanOut(_) | Family::AnyServer | Family::Local(_) | Family::Undivided => {
+                    assert!(keys.is_empty(), "{name}");
+                }
+                _ => {}
+            }
+            assert!(!command.retry_safe() || !refused, "{name}");
+        }
+    }
+
+    #[test]
+    fn facts_that_others_rely_on() {
+        let table = CommandTable::new();
+        let get = table.lookup(b"GET").unwrap();
+        assert!(get.key_at_1() && get.retry_safe() && !get.needs_master());
+        let set = table.lookup(b"set").unwrap();
+        assert!(set.key_at_1() && !set.retry_safe() && set.needs_master());
+        let mget = table.lookup(b"mget").unwrap();
+        assert_eq!(mget.family(), Family::Split(Merge::Concat));
+        assert!(!mget.key_at_1());
+        let touch = table.lookup(b"touch").unwrap();
+        assert!(touch.rights() == Rights::Read && touch.needs_master());
+        for word in [&b"auth"[..], b"hello", b"ping", b"quit", b"reset"] {
+            assert!(table.lookup(word).unwrap().always_allowed());
+        }
+        assert!(!get.always_allowed());
+        assert_eq!(table.lookup(b"flushall").unwrap().rights(), Rights::Admin);
+        assert!(table.lookup(b"eval_ro").unwrap().retry_safe());
+        assert!(!table.lookup(b"eval").unwrap().retry_safe());
+        assert!(!resolve(&table, "ft.cursor read i 1").unwrap().retry_safe());
+        assert!(!table.lookup(b"ping").unwrap().retry_safe());
+    }
+
+    #[test]
+    fn resolving_goes_down_to_the_subcommand_and_counts_arguments() {
+        let table = CommandTable::new();
+        let name = |request| resolve(&table, request).map(|command| command.name().to_owned());
+        assert_eq!(name("get k"), Ok("get".into()));
+        assert_eq!(name("get k and more, which later servers may take"), Ok("get".into()));
+        assert_eq!(name("OBJECT Encoding k"), Ok("object|encoding".into()));
+        assert_eq!(name("command"), Ok("command".into()));
+        assert_eq!(name("COMMAND DOCS get"), Ok("command|docs".into()));
+
+        let wrong = |name| Err(format!("ERR wrong number of arguments for '{name}' command"));
+        assert_eq!(name("get"), wrong("get"));
+        assert_eq!(name("object"), wrong("object"));
+        assert_eq!(name("object encoding"), wrong("object|encoding"));
+        assert_eq!(name("echo a b"), wrong("echo"));
+        assert_eq!(name("client getname x"), wrong("client|getname"));
+        assert_eq!(
+            name("Object Shape k"),
+            Err("ERR unknown subcommand 'Shape'. Try OBJECT HELP.".into())
+        );
+        assert_eq!(
+            name("nothing a b"),
+            Err("ERR unknown command 'nothing', with args beginning with: 'a' 'b' ".into())
+        );
+        assert!(table.resolve(0, |_| b"").is_err());
+    }
+
+    #[test]
+    fn custom_commands_are_added() {
+        let mut table = CommandTable::new();
+        let known = table.len();
+        let id = table.add_custom(b"Custom.TTL", CUSTOM).unwrap();
+        assert_eq!(id.index(), known);
+        let command = table.lookup(b"cUSTOM.ttl").unwrap();
+        assert_eq!((command.id(), command.name()), (id, "custom.ttl"));
+        assert!(command.is_custom() && command.key_at_1() && command.needs_master());
+        assert!(command.accepts(2) && !command.accepts(1) && !command.accepts(3));
+        assert_eq!(command.family(), Family::Keyed);
+
+        let at_3 = CustomCommand { rights: Rights::Read, key_at: 3, min_args: 2, max_args: 9999 };
+        table.add_custom(b"at3", at_3).unwrap();
+        let command = table.lookup(b"at3").unwrap();
+        assert!(command.retry_safe() && !command.key_at_1());
+        assert_eq!(command.keys().first_key(4, |_| b"x"), Some(3));
+        assert_eq!(command.keys().first_key(3, |_| b"x"), None);
+    }
+
+    #[test]
+    fn d53_custom_commands_have_any_case_and_length_and_number() {
+        let mut table = CommandTable::new();
+        for number in 0..5_000 {
+            let name = format!("Custom.{number}{}", "x".repeat(number % 240));
+            table.add_custom(name.as_bytes(), CUSTOM).unwrap();
+        }
+        for number in 0..5_000 {
+            let name = format!("CUSTOM.{number}{}", "X".repeat(number % 240));
+            assert_eq!(self::name(&table, name.as_bytes()), Some(&*name.to_ascii_lowercase()));
+        }
+        assert_eq!(name(&table, b"custom.5000"), None);
+        assert_eq!(name(&table, b"get"), Some("get"));
+        assert_eq!(name(&table, b""), None);
+    }
+
+    #[test]
+    fn names_that_are_not_just_letters_are_compared_exactly() {
+        let mut table = CommandTable::new();
+        for name in ["a|b", "x{y}", "~", "q`", "under_score", "@home", "a\\b"] {
+            table.add_custom(name.as_bytes(), CUSTOM).unwrap();
+        }
+        assert_eq!(name(&table, b"A|B"), Some("a|b"));
+        assert_eq!(name(&table, b"A\\B"), Some("a\\b"));
+        assert_eq!(name(&table, b"X{Y}"), Some("x{y}"));
+        for wrong in [&b"x[y]"[..], b"^", b"q@", b"under\x7fscore", b"`home"] {
+            assert_eq!(name(&table, wrong), None, "{}", wrong.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn there_are_never_more_commands_than_ids() {
+        let mut table = CommandTable::new();
+        let mut number = 0;
+        let error = loop {
+            match table.add_custom(format!("c{number}").as_bytes(), CUSTOM) {
+                Ok(id) => assert_eq!(id.index() + 1, table.len()),
+                Err(error) => break error,
+            }
+            number += 1;
+        };
+        assert!(error.contains("one too many"), "{error}");
+        assert_eq!(name(&table, b"c0"), Some("c0"));
+        let last = format!("c{}", number - 1);
+        assert_eq!(name(&table, last.as_bytes()), Some(&*last));
+    }
+
+    #[test]
+    fn custom_commands_replace_only_what_predixy_lacks() {
+        let mut table = CommandTable::new();
+        let duplicated = |name| Err(format!("custom command {name} is duplicated"));
+        assert_eq!(table.add_custom(b"GET", CUSTOM), duplicated("GET"));
+        assert_eq!(table.add_custom(b"script", CUSTOM), duplicated("script"));
+        assert!(table.add_custom(b"a.b", CUSTOM).is_ok());
+        assert_eq!(table.add_custom(b"A.B", CUSTOM), duplicated("A.B"));
+
+        // A file may define what predixy lacks; its word holds, and no second one.
+        let id = table.lookup(b"object").unwrap().id();
+        assert_eq!(table.add_custom(b"object", CUSTOM), Ok(id));
+        let command = table.lookup(b"object").unwrap();
+        assert!(command.is_custom() && !command.has_subcommands());
+        assert_eq!(resolve(&table, "object encoding").unwrap().id(), id);
+        assert_eq!(table.add_custom(b"object", CUSTOM), duplicated("object"));
+    }
+
+    #[test]
+    fn impossible_custom_commands_are_refused() {
+        let mut table = CommandTable::new();
+        for name in [&b""[..], b"a b", b"a\0", b"a\r\n", b"\xff", &[b'x'; 256]] {
+            assert!(table.add_custom(name, CUSTOM).is_err(), "{}", name.escape_ascii());
+        }
+        for key_at in [0, 4, 255] {
+            assert!(table.add_custom(b"x", CustomCommand { key_at, ..CUSTOM }).is_err());
+        }
+        assert_eq!(name(&table, b"x"), None);
+    }
+
+    #[test]
+    fn disabled_commands_are_refused_whatever_follows() {
+        let mut table = CommandTable::new();
+        let disabled = Family::Refused(Refusal::Disabled);
+        assert!(table.disable(b"KEYS"));
+        assert_eq!(resolve(&table, "keys").unwrap().family(), disabled);
+        assert_eq!(resolve(&table, "keys a b c").unwrap().family(), disabled);
+        assert!(table.disable(b"config|set"));
+        assert_eq!(resolve(&table, "config set a b").unwrap().family(), disabled);
+        assert!(matches!(
+            resolve(&table, "config get a").unwrap().family(),
+            Family::Local(LocalCommand::Config(_))
+        ));
+        assert!(table.disable(b"client kill"));
+        assert_eq!(resolve(&table, "client kill x").unwrap().family(), disabled);
+        assert!(table.disable(b"script"));
+        assert_eq!(resolve(&table, "script").unwrap().family(), disabled);
+        assert_eq!(resolve(&table, "script load x").unwrap().family(), disabled);
+        assert!(table.disable(b"get"));
+        assert!(!table.lookup(b"get").unwrap().retry_safe());
+
+        assert!(!table.disable(b"nothing"));
+        assert!(!table.disable(b"config|nothing"));
+        assert!(!table.disable(b"ping|x"));
+        assert!(!table.disable(b""));
+    }
+
+    #[test]
+    fn every_command_of_predixy_is_known() {
+        let table = CommandTable::new();
+        let mut count = 0;
+        for command in table.iter().filter(|command| rows::is_predixy(command.name())) {
+            count += 1;
+            let refused = matches!(command.family(), Family::Refused(_));
+            assert!(!refused, "{} worked with predixy", command.name());
+        }
+        assert_eq!(count, 145);
+    }
+
+    #[test]
+    fn a_command_is_small() {
+        assert!(size_of::<Command>() <= 104, "{}", size_of::<Command>());
     }
 }

@@ -157,6 +157,9 @@ pub enum LocalCommand {
     HotKeys,
     /// BIGKEYS, the proxy's own: keys that moved most bytes.
     BigKeys,
+    /// POST and HOST:, which begin the lines of an HTTP request: a browser was lured here to
+    /// send commands in its body. The connection is closed at once, as Redis does.
+    Http,
     /// PROXY and a sub-command, the proxy's own.
     Proxy(ProxyCommand),
 }

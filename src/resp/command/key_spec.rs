@@ -48,6 +48,8 @@ pub(super) enum Find {
     SortClauses,
     /// The key after the last STORE or STOREDIST, looked for from argument `from`.
     GeoStore { from: u32 },
+    /// The two arguments after KEYS, if it is them that STRALGO compares.
+    StrAlgo,
     /// Argument 3, or what follows KEYS if that is empty.
     Migrate,
 }
@@ -205,7 +207,7 @@ impl Part {
                 let options = stream_options(arguments);
                 let first = options.streams.ok_or(KeysError::Malformed)? + 1;
                 let rest = arguments.count - first;
-                if rest == 0 || rest % 2 != 0 {
+                if rest == 0 || !rest.is_multiple_of(2) {
                     return Err(KeysError::Malformed);
                 }
                 (first..first + rest / 2).for_each(|index| see(index, access));
@@ -218,6 +220,12 @@ impl Part {
             Find::GeoStore { from } => {
                 if let Some(index) = geo_store(arguments, from) {
                     see(index, access);
+                }
+                Ok(())
+            }
+            Find::StrAlgo => {
+                if let Some(first) = str_algo(arguments) {
+                    (first..first + 2).for_each(|index| see(index, access));
                 }
                 Ok(())
             }
@@ -367,6 +375,19 @@ fn geo_store<'a, F: Fn(usize) -> &'a [u8]>(arguments: &Arguments<F>, from: u32) 
     store
 }
 
+fn str_algo<'a, F: Fn(usize) -> &'a [u8]>(arguments: &Arguments<F>) -> Option<u32> {
+    let mut index = 2;
+    while let Some(word) = arguments.at(index) {
+        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        if is("keys") {
+            return Some(index + 1).filter(|first| first + 1 < arguments.count);
+        }
+        // A string may be "keys".
+        index += if is("strings") { 3 } else { 1 };
+    }
+    None
+}
+
 fn migrate<'a, F: Fn(usize) -> &'a [u8]>(arguments: &Arguments<F>, mut see: impl FnMut(u32)) {
     match arguments.at(3) {
         None => return,
@@ -387,5 +408,293 @@ fn migrate<'a, F: Fn(usize) -> &'a [u8]>(arguments: &Arguments<F>, mut see: impl
         } else {
             1
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::CommandTable;
+    use super::*;
+
+    fn split(request: &str) -> Vec<&[u8]> {
+        // `""` stands for the empty argument.
+        let words = request.split(' ').map(|word| if word == "\"\"" { "" } else { word });
+        words.map(str::as_bytes).collect()
+    }
+
+    fn visit(words: &[&[u8]]) -> Result<Vec<(u32, Access)>, KeysError> {
+        let table = CommandTable::new();
+        let command = table.resolve(words.len(), |index| words[index]).unwrap();
+        let mut seen = Vec::new();
+        command.keys().visit(
+            words.len(),
+            |index| words[index],
+            |index, access| seen.push((index, access)),
+        )?;
+
+        // The other two ways to ask must agree.
+        let mut keys = vec![99];
+        command.keys().keys(words.len(), |index| words[index], &mut keys)?;
+        let deciding = seen.iter().filter(|(_, access)| *access != Access::Pattern);
+        assert_eq!(keys, deciding.map(|&(index, _)| index).collect::<Vec<_>>());
+        let first = command.keys().first_key(words.len(), |index| words[index]);
+        assert_eq!(first, keys.first().map(|&index| index as usize));
+        if command.key_at_1() {
+            assert_eq!(keys, [1]);
+        }
+        Ok(seen)
+    }
+
+    /// In `want` every key of the request is named, with `=` in front if it is written, `~`
+    /// if it is a name, `?` if it is a pattern.
+    #[track_caller]
+    fn check(request: &str, want: &str) {
+        let words = split(request);
+        let seen = visit(&words).unwrap();
+        let seen: Vec<String> = seen
+            .into_iter()
+            .map(|(index, access)| {
+                let word = String::from_utf8_lossy(words[index as usize]);
+                match access {
+                    Access::Read => word.into_owned(),
+                    Access::Write => format!("={word}"),
+                    Access::Name => format!("~{word}"),
+                    Access::Pattern => format!("?{word}"),
+                }
+            })
+            .collect();
+        assert_eq!(seen.join(" "), want, "{request}");
+    }
+
+    #[track_caller]
+    fn check_error(request: &str, want: KeysError) {
+        assert_eq!(visit(&split(request)), Err(want), "{request}");
+    }
+
+    #[test]
+    fn ranges() {
+        check("get k", "k");
+        check("SET k v EX 10", "=k");
+        check("ping", "");
+        check("rename a b", "=a =b");
+        check("copy a b replace", "a =b");
+        check("sunion a b a", "a b a");
+        check("sunionstore d a b", "=d a b");
+        check("zrangestore d s 0 -1", "=d s");
+        check("bitop and d a b c", "=d a b c");
+        check("pfmerge d", "=d");
+        check("lcs a b len", "a b");
+        check("blpop a b 0", "=a =b");
+        check("object encoding k", "k");
+        check("OBJECT HELP", "");
+        check("xgroup create k g $ mkstream", "=k");
+        check("xgroup help", "");
+        check("memory usage k samples 5", "k");
+        check("xinfo stream k full", "k");
+        check("watch a b", "a b");
+        check("mset a 1 b 2", "=a =b");
+        check("msetnx a 1", "=a");
+        check("json.mset a $ 1 b $ 2", "=a =b");
+        check("json.mget a b $", "a b");
+        check("ts.madd a 1 1 b 2 2", "=a =b");
+        check("ft.cursor read idx 12", "~idx");
+    }
+
+    #[test]
+    fn channels_are_names() {
+        check("publish c m", "~c");
+        check("subscribe a b", "~a ~b");
+        check("sunsubscribe", "");
+        check("ssubscribe a", "~a");
+    }
+
+    #[test]
+    fn pairs_and_triples_must_be_complete() {
+        check_error("mset a 1 b", KeysError::Incomplete);
+        check_error("msetnx a 1 b 2 c", KeysError::Incomplete);
+        check_error("json.mset a $ 1 b $", KeysError::Incomplete);
+        check_error("ts.madd a 1 1 b", KeysError::Incomplete);
+    }
+
+    #[test]
+    fn a_number_tells_how_many() {
+        check("eval s 2 a b c", "=a =b");
+        check("eval s 0", "");
+        check("eval s 0 a", "");
+        check("evalsha_ro s 1 a", "a");
+        check("fcall f 3 a b c", "=a =b =c");
+        check("lmpop 2 a b left", "=a =b");
+        check("blmpop 0 1 a left", "=a");
+        check("bzmpop 0.5 2 a b min count 3", "=a =b");
+        check("sintercard 2 a b limit 1", "a b");
+        check("zunionstore d 2 a b weights 1 2", "=d a b");
+        check("zdiff 1 a withscores", "a");
+        check("msetex 2 a 1 b 2 ex 10", "=a =b");
+        check("tdigest.merge d 1 a override", "=d a");
+    }
+
+    #[test]
+    fn a_wrong_number_of_script_keys_is_said_as_redis_says_it() {
+        for (number, want) in [
+            ("3", KeysError::TooMany),
+            ("4294967295", KeysError::TooMany),
+            ("4294967296", KeysError::TooMany),
+            ("9223372036854775807", KeysError::TooMany),
+            ("-1", KeysError::Negative),
+            ("-9223372036854775808", KeysError::Negative),
+            ("9223372036854775808", KeysError::NotANumber),
+            ("-9223372036854775809", KeysError::NotANumber),
+            ("99999999999999999999999999", KeysError::NotANumber),
+            ("", KeysError::NotANumber),
+            ("-", KeysError::NotANumber),
+            ("-0", KeysError::NotANumber),
+            ("+2", KeysError::NotANumber),
+            ("02", KeysError::NotANumber),
+            ("2.0", KeysError::NotANumber),
+            ("0x2", KeysError::NotANumber),
+            ("2\0", KeysError::NotANumber),
+            ("two", KeysError::NotANumber),
+            ("\u{662}", KeysError::NotANumber),
+        ] {
+            check_error(
+                &format!("eval s {} a b", if number.is_empty() { "\"\"" } else { number }),
+                want,
+            );
+        }
+        assert_eq!(visit(&[b"eval", b"s", b" 2", b"a", b"b"]), Err(KeysError::NotANumber));
+        assert_eq!(visit(&[b"eval", b"s", b"\xff", b"a"]), Err(KeysError::NotANumber));
+        assert_eq!(
+            KeysError::TooMany.text(),
+            Some("ERR Number of keys can't be greater than number of args")
+        );
+    }
+
+    #[test]
+    fn other_wrong_numbers_of_keys_are_for_the_server() {
+        check_error("lmpop 0 a left", KeysError::Malformed);
+        check_error("lmpop 3 a left", KeysError::Malformed);
+        check_error("lmpop -1 a left", KeysError::Malformed);
+        check_error("lmpop x a left", KeysError::Malformed);
+        check_error("zunionstore d 4294967297 a", KeysError::Malformed);
+        check_error("msetex 2 a 1 b", KeysError::Malformed);
+        check_error("msetex 9223372036854775807 a 1 b", KeysError::Malformed);
+    }
+
+    #[test]
+    fn streams_are_half_of_what_follows() {
+        check("xread streams a b 0 0", "a b");
+        check("XREAD COUNT 2 BLOCK 0 STREAMS a $", "a");
+        check("xreadgroup group g c count 1 noack streams a b > >", "a b");
+        check("xread count 1 later-option streams a 0", "a");
+        // Names that look like options.
+        check("xreadgroup group streams streams streams k >", "k");
+        check("xread streams streams 0", "streams");
+        check("xread streams block 0", "block");
+    }
+
+    #[test]
+    fn streams_without_pairs_are_malformed() {
+        check_error("xread streams a b 0", KeysError::Malformed);
+        check_error("xread count 1 streams", KeysError::Malformed);
+        check_error("xread count 1 2", KeysError::Malformed);
+        check_error("xread count 1 block", KeysError::Malformed);
+        check_error("xreadgroup group a b c d group", KeysError::Malformed);
+    }
+
+    #[test]
+    fn only_the_option_blocks() {
+        let blocks = |request: &str| {
+            let words = split(request);
+            let table = CommandTable::new();
+            let command = table.resolve(words.len(), |index| words[index]).unwrap();
+            command.blocks(words.len(), |index| words[index])
+        };
+        assert!(blocks("xread block 0 streams a 0"));
+        assert!(blocks("xread COUNT 1 BLOCK 0 streams a 0"));
+        assert!(blocks("xreadgroup group block b block 1 streams a >"));
+        assert!(!blocks("xreadgroup group block block streams a >"));
+        assert!(!blocks("xread streams block 0"));
+        assert!(!blocks("xread streams a 0"));
+        assert!(blocks("blpop a 0"));
+        assert!(!blocks("get block"));
+    }
+
+    #[test]
+    fn sort_reads_by_pattern_and_stores() {
+        check("sort k", "k");
+        check("sort k by w_* get # get o_*->f limit 0 5 desc alpha store d", "k ?w_* ?o_*->f =d");
+        check("SORT k BY nosort STORE d", "k =d");
+        // The last STORE counts, and values are not options.
+        check("sort k store a store b", "k =b");
+        check("sort k by store get store", "k");
+        check("sort k limit store store store d", "k =d");
+        check("sort k store", "k");
+        check("sort k by", "k");
+        check("sort_ro k get x*", "k ?x*");
+    }
+
+    #[test]
+    fn georadius_stores() {
+        check("georadius k 1 2 3 m", "k");
+        check("georadius k 1 2 3 m count 1 STORE d", "k =d");
+        check("georadius k 1 2 3 m storedist a store b", "k =b");
+        check("georadius k 1 2 3 m store", "k");
+        check("georadiusbymember k store 3 m storedist d", "k =d");
+        check("georadiusbymember k store 3 m", "k");
+        check("georadius_ro k 1 2 3 m store d", "k");
+    }
+
+    #[test]
+    fn stralgo_compares_strings_or_keys() {
+        check("stralgo lcs keys a b idx", "a b");
+        check("stralgo lcs idx minmatchlen 3 keys a b", "a b");
+        check("stralgo lcs strings keys a b", "");
+        check("stralgo lcs keys a", "");
+    }
+
+    #[test]
+    fn migrate_moves_one_or_several() {
+        check("migrate h p k 0 10", "=k");
+        check("migrate h p k 0 10 keys", "=k");
+        check("migrate h p \"\" 0 10 keys a b", "=a =b");
+        check("migrate h p \"\" 0 10 copy auth keys keys a", "=a");
+        check("migrate h p \"\" 0 10 auth2 keys keys keys a", "=a");
+        check("migrate h p \"\" 0 10 keys", "");
+    }
+
+    #[test]
+    fn no_request_of_few_words_upsets_it() {
+        // Every command with every number of arguments up to ten, of words that mean something.
+        let table = CommandTable::new();
+        let words: [&[u8]; 7] =
+            [b"1", b"9223372036854775807", b"-1", b"streams", b"store", b"keys", b""];
+        let mut keys = Vec::new();
+        for command in table.iter() {
+            for count in 0..10 {
+                for shift in 0..words.len() {
+                    for stride in 0..words.len() {
+                        let argument = |index: usize| {
+                            assert!(index < count, "{} looks beyond {count}", command.name());
+                            words[(shift + index * stride) % words.len()]
+                        };
+                        let _ = command.keys().keys(count, argument, &mut keys);
+                        assert!(keys.iter().all(|&key| (key as usize) < count));
+                        let _ = command.keys().first_key(count, argument);
+                        command.blocks(count, argument);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_huge_count_costs_nothing() {
+        let table = CommandTable::new();
+        let eval = table.lookup(b"eval").unwrap();
+        let argument = |index: usize| if index == 2 { &b"4294967295"[..] } else { b"x" };
+        let mut keys = Vec::new();
+        assert_eq!(eval.keys().keys(4, argument, &mut keys), Err(KeysError::TooMany));
+        assert_eq!(eval.keys().keys(usize::MAX, argument, &mut keys), Err(KeysError::Malformed));
+        assert_eq!(keys.capacity(), 0);
     }
 }

@@ -86,3 +86,5 @@ pub const NAME_1: KeySpec = KeySpec::new(&[range(1, 1, 1, Name)]);
 pub const NAME_2: KeySpec = KeySpec::new(&[range(2, 2, 1, Name)]);
 /// All arguments are names.
 pub const NAME_ALL: KeySpec = KeySpec::new(&[range(1, -1, 1, Name)]);
+/// STRALGO.
+pub const STRALGO: KeySpec = KeySpec::new(&[Part { find: Find::StrAlgo, access: Read }]);

@@ -71,6 +71,7 @@ pub(super) const ROWS: &[Row] = &[
     write("setex", 4),
     write("setnx", 3),
     write("setrange", 4),
+    read("stralgo", 2).keys(STRALGO),
     read("strlen", 2),
     read("substr", 4),
 

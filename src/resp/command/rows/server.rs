@@ -147,10 +147,12 @@ pub(super) const ROWS: &[Row] = &[
     keyless("lastsave", 1, Read, FanOut(Merge::Min)),
 
     // The proxy's own affairs.
+    local("host:", 1, Read, LocalCommand::Http).always_allowed(),
+    local("post", 1, Read, LocalCommand::Http).always_allowed(),
     local("bigkeys", 1, Admin, LocalCommand::BigKeys).at_most(2),
     local("hotkeys", 1, Admin, LocalCommand::HotKeys).at_most(2),
     local("info", 1, Read, LocalCommand::Info),
-    local("monitor", 1, Admin, LocalCommand::Monitor),
+    local("monitor", 1, Admin, LocalCommand::Monitor).exact(),
     local("role", 1, Read, LocalCommand::Role).exact(),
     container("config", &[
         config("config|get", 3, ConfigCommand::Get),

@@ -1,0 +1,74 @@
+# The short way to everything; works with the make of GNU and of the BSDs.
+#
+#   make            release build                    make static    one file that needs no other
+#   make try        a private cluster and predixy in front of it, until Ctrl-C
+#   make test       all that CI runs                 make check     format, lints, manual
+#   make sim        more seeds: SEEDS=n              make compat    the integration tests of PROXY=path
+#   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
+#   make install    below PREFIX and DESTDIR         make uninstall, make clean
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+# For PREFIX=/usr say SYSCONFDIR=/etc as well.
+SYSCONFDIR ?= $(PREFIX)/etc
+SEEDS ?= 2000
+SECONDS ?= 60
+
+BUILT = $${CARGO_TARGET_DIR:-target}
+
+all:
+	@sh ci/need.sh cargo cc
+	$(CARGO) build --locked --release
+
+# Named by target, or the flags would also hit build scripts.
+static:
+	@sh ci/need.sh cargo cc
+	host=$$(rustc -vV | sed -n 's/^host: //p') && \
+	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
+	    $(CARGO) build --locked --release --target "$$host" && \
+	ls -l "$(BUILT)/$$host/release/predixy"
+
+try: all
+	@sh ci/need.sh redis-server redis-cli
+	@sh ci/try.sh "$(BUILT)/release/predixy"
+
+test:
+	@sh ci/need.sh cargo cc clippy rustfmt redis-server redis-cli redis-benchmark
+	@sh ci/need.sh --wanted mandoc
+	$(MAKE) check
+	$(CARGO) test --locked --lib --bins --test tidy
+	$(CARGO) test --locked --test it -- --test-threads=4
+	$(CARGO) test --locked --features sim --test sim
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features sim -- -D warnings
+	if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*; fi
+
+sim:
+	SEEDS=$(SEEDS) $(CARGO) test --locked --release --features sim --test sim
+
+compat:
+	PREDIXY_BIN=$(PROXY) $(CARGO) test --locked --test it -- --test-threads=4
+
+fuzz:
+	cd tests/fuzz && SECONDS=$(SECONDS) sh run.sh
+
+bench:
+	$(CARGO) bench --locked
+
+install: all
+	@BINARY="$(BUILT)/release/predixy" BINDIR="$(DESTDIR)$(BINDIR)" MANDIR="$(DESTDIR)$(MANDIR)" \
+	    CONFDIR="$(DESTDIR)$(SYSCONFDIR)/predixy" sh ci/install.sh install
+
+uninstall:
+	@BINDIR="$(DESTDIR)$(BINDIR)" MANDIR="$(DESTDIR)$(MANDIR)" \
+	    CONFDIR="$(DESTDIR)$(SYSCONFDIR)/predixy" sh ci/install.sh uninstall
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all static try test check sim compat fuzz bench install uninstall clean

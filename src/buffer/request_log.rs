@@ -1,0 +1,234 @@
+//! What a server has yet to be sent, and what it has yet to answer.
+//!
+//! Requests are copied in once, behind each other, and leave in one write per turn. They stay
+//! until they are answered, because a redirection or a lost connection may ask for them again.
+//! A request is named by its offset in the stream of all bytes ever appended. The log knows
+//! sockets only to write to them.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+
+use super::{Buffer, BufferPool, Flushed};
+use crate::sys::{Progress, Socket};
+
+/// The requests of one connection to a server, from the oldest unanswered to the newest.
+#[derive(Default)]
+pub struct RequestLog {
+    // In order, without gaps: a block's offset plus its length is the next one's offset. As in
+    // the outbox, a chain of one would be an allocation of its own.
+    blocks: VecDeque<Block>,
+    /// Offset behind the last byte appended.
+    end: u64,
+    /// Offset behind the last byte that the kernel took.
+    sent: u64,
+    /// Nothing behind this offset may be sent yet.
+    barrier: Option<u64>,
+}
+
+struct Block {
+    offset: u64,
+    buffer: Buffer,
+}
+
+/// Requests share blocks of this size, in bytes; a longer one has a block of its own.
+const BLOCK: usize = 16 << 10;
+/// More slices than this do not make a write cheaper.
+const SLICES_MAX: usize = 64;
+
+impl RequestLog {
+    /// Copies one request in and returns its offset. It stays in one piece.
+    #[inline]
+    pub fn append(&mut self, pool: &BufferPool, request: &[u8]) -> u64 {
+        let offset = self.end;
+        match self.blocks.back_mut() {
+            Some(last) if request.len() <= last.buffer.room() => last.buffer.push(request),
+            _ => {
+                let mut buffer = pool.take(request.len().max(BLOCK));
+                buffer.push(request);
+                self.blocks.push_back(Block { offset, buffer });
+            }
+        }
+        self.end += request.len() as u64;
+        offset
+    }
+
+    /// Takes over a buffer that holds just one long request, without copying it.
+    pub fn append_buffer(&mut self, request: Buffer) -> u64 {
+        let offset = self.end;
+        self.end += request.len() as u64;
+        self.blocks.push_back(Block { offset, buffer: request });
+        offset
+    }
+
+    /// The bytes of the request at `offset`, while it is not released.
+    pub fn request(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        let block = self.blocks.iter().rev().find(|block| block.offset <= offset)?;
+        let start = usize::try_from(offset - block.offset).ok()?;
+        block.buffer.filled().get(start..start + length)
+    }
+
+    /// Forgets all requests before `offset`: they are answered.
+    #[inline]
+    pub fn release(&mut self, offset: u64) {
+        if offset == self.end {
+            // Nothing is under way, the usual end of a turn.
+            debug_assert_eq!(self.sent, self.end, "an answer came before its request was sent");
+            self.blocks.clear();
+            return;
+        }
+        while let Some(second) = self.blocks.get(1) {
+            if second.offset > offset {
+                return;
+            }
+            self.blocks.pop_front();
+        }
+    }
+
+    /// Offset behind the last byte appended.
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Offset behind the last byte that the kernel took: a request that begins there or later
+    /// was never sent, not even in part.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Bytes that wait to be sent, those behind the barrier too.
+    pub fn unsent(&self) -> u64 {
+        self.end - self.sent
+    }
+
+    /// Bytes of memory that the requests occupy.
+    pub fn held_bytes(&self) -> usize {
+        self.blocks.iter().map(|block| block.buffer.capacity()).sum()
+    }
+
+    /// Holds back what is appended from now on.
+    pub fn raise_barrier(&mut self) {
+        self.barrier = Some(self.end);
+    }
+
+    /// Lets everything go.
+    pub fn lower_barrier(&mut self) {
+        self.barrier = None;
+    }
+
+    /// Writes as much as may be sent and the kernel takes.
+    ///
+    /// # Errors
+    ///
+    /// As the socket reports them: the connection is lost.
+    pub fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
+        loop {
+            let goal = self.barrier.unwrap_or(self.end);
+            if self.sent >= goal {
+                return Ok(Flushed::All);
+            }
+            match self.write(socket, goal)? {
+                Progress::Moved(length) => self.sent += length as u64,
+                Progress::WouldBlock => return Ok(Flushed::Blocked),
+                Progress::Closed => return Err(io::ErrorKind::WriteZero.into()),
+            }
+        }
+    }
+
+    fn write(&self, socket: &Socket, goal: u64) -> io::Result<Progress> {
+        let first = self.blocks.partition_point(|block| block.end() <= self.sent);
+        let mut unsent = self.blocks.range(first..).map(|block| block.part(self.sent, goal));
+        if first + 1 == self.blocks.len() {
+            return socket.write(unsent.next().unwrap_or_default());
+        }
+        let slices: Vec<_> = unsent.take(SLICES_MAX).map(IoSlice::new).collect();
+        socket.write_vectored(&slices)
+    }
+}
+
+impl Block {
+    fn end(&self) -> u64 {
+        self.offset + self.buffer.len() as u64
+    }
+
+    /// What of this block lies between two offsets of the stream.
+    #[expect(clippy::cast_possible_truncation, reason = "differences within one block")]
+    fn part(&self, from: u64, to: u64) -> &[u8] {
+        let start = from.clamp(self.offset, self.end()) - self.offset;
+        let end = to.clamp(self.offset, self.end()) - self.offset;
+        &self.buffer.filled()[start as usize..(end as usize).max(start as usize)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool() -> BufferPool {
+        BufferPool::new(Default::default())
+    }
+
+    /// What a flush would write, if the kernel took it all.
+    fn unsent(log: &RequestLog) -> Vec<u8> {
+        let goal = log.barrier.unwrap_or(log.end);
+        log.blocks.iter().flat_map(|block| block.part(log.sent, goal).to_vec()).collect()
+    }
+
+    #[test]
+    fn a_request_is_there_until_it_is_answered() {
+        let (pool, mut log) = (pool(), RequestLog::default());
+        let offsets: Vec<_> = (0..2000)
+            .map(|n| log.append(&pool, format!("request {n:04} {}", "x".repeat(50)).as_bytes()))
+            .collect();
+        log.sent = log.end;
+        for (n, offset) in offsets.iter().enumerate() {
+            let text = log.request(*offset, 12).unwrap();
+            assert_eq!(text, format!("request {n:04}").as_bytes());
+            log.release(*offset);
+        }
+        assert!(log.blocks.len() <= 1, "answered requests are kept");
+        log.release(log.end());
+        assert_eq!(log.held_bytes(), 0);
+    }
+
+    #[test]
+    fn sending_goes_on_where_it_stopped() {
+        let (pool, mut log) = (pool(), RequestLog::default());
+        let mut all = Vec::new();
+        for n in 0..3000u32 {
+            let request = n.to_le_bytes().repeat(9);
+            log.append(&pool, &request);
+            all.extend(request);
+        }
+        while log.sent < log.end {
+            assert!(unsent(&log) == all[usize::try_from(log.sent).unwrap()..]);
+            log.sent = (log.sent + 7777).min(log.end);
+        }
+        assert!(unsent(&log).is_empty());
+    }
+
+    #[test]
+    fn a_long_request_is_taken_over() {
+        let (pool, mut log) = (pool(), RequestLog::default());
+        log.append(&pool, b"short");
+        let mut long = pool.take(200_000);
+        long.push(&[b'l'; 200_000]);
+        let offset = log.append_buffer(long);
+        let last = log.append(&pool, b"last");
+        assert_eq!(log.request(offset, 200_000).unwrap(), [b'l'; 200_000]);
+        assert_eq!(log.request(last, 4).unwrap(), b"last");
+        assert_eq!(unsent(&log).len(), 200_009);
+    }
+
+    #[test]
+    fn nothing_passes_the_barrier() {
+        let (pool, mut log) = (pool(), RequestLog::default());
+        log.append(&pool, b"hello");
+        log.raise_barrier();
+        log.append(&pool, b"later");
+        assert_eq!(unsent(&log), b"hello");
+        log.sent = 5;
+        assert_eq!(unsent(&log), b"");
+        log.lower_barrier();
+        assert_eq!(unsent(&log), b"later");
+    }
+}

@@ -1,0 +1,640 @@
+//! Who the servers are and who owns what, at one moment.
+//!
+//! A topology never changes once a handler sees it; the pools make a draft of the next one, and
+//! `settle` derives from it what choosing needs. Everything a request asks is a table look-up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::rules::{Rules, Shape};
+use super::server::{Role, Server, ServerId, Standing};
+use super::server_group::{GroupId, Reader, Readers, ServerGroup};
+use super::slot::{SLOTS, Slot};
+use crate::base::address::Address;
+use crate::base::random::Random;
+use crate::conf::{DataCenterConf, PoolConf};
+
+/// Who the servers are and who owns what, at one moment.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    pub(super) version: u64,
+    pub(super) rules: Arc<Rules>,
+    pub(super) servers: Vec<Option<Arc<Server>>>,
+    pub(super) groups: Vec<ServerGroup>,
+    pub(super) slots: Option<Arc<SlotTable>>,
+    /// Every address that ever had an id, so that it gets the same one when it comes back.
+    ids: Arc<BTreeMap<(Kind, Address), ServerId>>,
+
+    // What follows is derived by `settle`.
+    by_address: BTreeMap<Address, ServerId>,
+    routed: Vec<ServerId>,
+    contacts: Vec<ServerId>,
+    sentinels: Vec<ServerId>,
+    scannable: Vec<(GroupId, ServerId)>,
+    reads_go_to_masters: bool,
+}
+
+/// Where a request belongs. Requests of one place can be one request, or one transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// A slot of the cluster.
+    Slot(Slot),
+    /// A group of a pool of groups.
+    Group(GroupId),
+    /// Any group: `Distribution random`.
+    AnyGroup,
+}
+
+/// Why there is no server for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoServer {
+    /// Nobody owns the slot (D-65): what Redis calls CLUSTERDOWN.
+    SlotNotServed,
+    /// The group has no master, or none yet.
+    NoMaster,
+    /// The read policy leaves nobody in the group.
+    NoCandidate,
+}
+
+/// What kind of server an id was given to: the same address can be listed as both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Data,
+    Sentinel,
+}
+
+/// Who serves each slot: the masters apart, because all that most requests need is one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SlotTable {
+    masters: [u32; SLOTS],
+    pub(super) groups: [u16; SLOTS],
+}
+
+const NOBODY: u32 = u32::MAX;
+
+impl SlotTable {
+    pub(super) const NO_GROUP: u16 = u16::MAX;
+
+    pub(super) fn new() -> SlotTable {
+        SlotTable { masters: [NOBODY; SLOTS], groups: [SlotTable::NO_GROUP; SLOTS] }
+    }
+}
+
+impl Topology {
+    /// The most servers in one topology; what is told beyond them is left out.
+    pub const SERVERS_MAX: usize = 2048;
+    /// The most addresses that get an id while the process runs. It bounds what a server can make
+    /// us remember; no honest pool comes near it.
+    pub const IDS_MAX: usize = 1 << 18;
+
+    /// What is known before anybody was asked.
+    #[must_use]
+    pub fn from_conf(conf: &PoolConf, centers: Option<&DataCenterConf>) -> Topology {
+        let empty = Topology {
+            version: 0,
+            rules: Arc::new(Rules::new(conf, centers)),
+            servers: Vec::new(),
+            groups: Vec::new(),
+            slots: None,
+            ids: Arc::default(),
+            by_address: BTreeMap::new(),
+            routed: Vec::new(),
+            contacts: Vec::new(),
+            sentinels: Vec::new(),
+            scannable: Vec::new(),
+            reads_go_to_masters: false,
+        };
+        empty.reconfigured(conf, centers)
+    }
+
+    /// The same servers under a new configuration: priorities, passwords, data centres and listed
+    /// servers change, what was discovered stays.
+    #[must_use]
+    pub fn reconfigured(&self, conf: &PoolConf, centers: Option<&DataCenterConf>) -> Topology {
+        let mut draft = self.draft();
+        draft.rules = Arc::new(Rules::new(conf, centers));
+        let rules = Arc::clone(&draft.rules);
+        match &rules.shape {
+            Shape::Cluster { seeds } => draft.apply_seeds(seeds),
+            Shape::Groups(groups) => draft.apply_groups(groups),
+        }
+        draft.settle();
+        draft
+    }
+
+    /// Grows with each topology that is made from another.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether slots decide, rather than groups.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.rules.shape, Shape::Cluster { .. })
+    }
+
+    /// Whether Sentinels say who is in the groups.
+    #[must_use]
+    pub fn is_by_sentinel(&self) -> bool {
+        matches!(&self.rules.shape, Shape::Groups(groups) if groups.by_sentinel)
+    }
+
+    /// The server of this id, unless it is gone.
+    #[must_use]
+    #[inline]
+    pub fn server(&self, id: ServerId) -> Option<&Arc<Server>> {
+        self.servers.get(id.index())?.as_ref()
+    }
+
+    /// Every server there is, Sentinels too, in the order of their ids.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<Server>> {
+        self.servers.iter().flatten()
+    }
+
+    /// The servers that INFO lists: no Sentinels, and nobody whom no Sentinel has named yet.
+    pub fn listed(&self) -> impl Iterator<Item = &Arc<Server>> {
+        let servers = self.servers();
+        servers
+            .filter(|server| server.role != Role::Sentinel && server.standing != Standing::Offline)
+    }
+
+    /// One more than the highest id so far: the size of a table by id.
+    #[must_use]
+    pub fn ids(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// The groups, in the order of their ids.
+    #[must_use]
+    pub fn groups(&self) -> &[ServerGroup] {
+        &self.groups
+    }
+
+    /// The group of this id, unless it is gone.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<&ServerGroup> {
+        // Ids without gaps, the usual case, are places in the list.
+        if let Some(group) = self.groups.get(id.index()).filter(|group| group.id == id) {
+            return Some(group);
+        }
+        let place = self.groups.binary_search_by_key(&id, |group| group.id).ok()?;
+        self.groups.get(place)
+    }
+
+    /// The group that owns a slot.
+    #[must_use]
+    pub fn group_of_slot(&self, slot: Slot) -> Option<GroupId> {
+        let group = self.slots.as_ref()?.groups[slot.index()];
+        (group != SlotTable::NO_GROUP).then_some(GroupId(group))
+    }
+
+    /// The master that owns a slot.
+    #[must_use]
+    #[inline]
+    pub fn master_of_slot(&self, slot: Slot) -> Option<ServerId> {
+        let master = self.slots.as_ref()?.masters[slot.index()];
+        (master != NOBODY).then_some(ServerId(master))
+    }
+
+    /// Where a key belongs.
+    #[must_use]
+    #[inline]
+    pub fn place(&self, key: &[u8]) -> Place {
+        match &self.rules.shape {
+            Shape::Cluster { .. } => Place::Slot(Slot::of_key(key)),
+            Shape::Groups(groups) => {
+                match groups.of_key(key, u64::try_from(self.groups.len()).unwrap_or(u64::MAX)) {
+                    Some(group) => Place::Group(GroupId(u16::try_from(group).unwrap_or(u16::MAX))),
+                    None => Place::AnyGroup,
+                }
+            }
+        }
+    }
+
+    /// The server at an address, by any name that it has. Sentinels are not meant.
+    #[must_use]
+    pub fn find(&self, address: &Address) -> Option<ServerId> {
+        self.by_address.get(address).copied()
+    }
+
+    /// The server for one request, or why there is none.
+    ///
+    /// A write gets the master, failed or not: whether to wait for a new one is the caller's
+    /// decision. `pending` is how many requests the caller has in flight at a server.
+    ///
+    /// # Errors
+    ///
+    /// [`NoServer`] says what is missing.
+    #[inline]
+    pub fn choose(
+        &self,
+        place: Place,
+        write: bool,
+        pending: impl Fn(ServerId) -> u32,
+        random: &mut Random,
+    ) -> Result<ServerId, NoServer> {
+        match place {
+            Place::Slot(slot) if write || self.reads_go_to_masters => {
+                self.master_of_slot(slot).ok_or(NoServer::SlotNotServed)
+            }
+            _ => self.choose_except(place, write, None, pending, random),
+        }
+    }
+
+    /// Like [`Topology::choose`], but never this server: for a read that it failed to answer.
+    ///
+    /// # Errors
+    ///
+    /// [`NoServer`] says what is missing.
+    pub fn choose_except(
+        &self,
+        place: Place,
+        write: bool,
+        except: Option<ServerId>,
+        pending: impl Fn(ServerId) -> u32,
+        random: &mut Random,
+    ) -> Result<ServerId, NoServer> {
+        match place {
+            Place::Slot(slot) => {
+                let group = self.group_of_slot(slot).and_then(|group| self.group(group));
+                let group = group.ok_or(NoServer::SlotNotServed)?;
+                self.choose_in(group, write, except, pending, random)
+            }
+            Place::Group(group) => {
+                let group = self.group(group).ok_or(NoServer::NoMaster)?;
+                self.choose_in(group, write, except, pending, random)
+            }
+            Place::AnyGroup => {
+                let start = random.index(self.groups.len());
+                self.choose_around(start, |group| {
+                    self.choose_in(group, write, except, &pending, random)
+                })
+            }
+        }
+    }
+
+    /// Some server, for a request that any can answer: a healthy one if there is one. Seeds that
+    /// are in no answer yet only count while there is nobody else.
+    #[must_use]
+    pub fn any(&self, random: &mut Random) -> Option<ServerId> {
+        let some = if self.routed.is_empty() { &self.contacts } else { &self.routed };
+        self.healthy_first(some, random)
+    }
+
+    /// Some server to ask about the topology of the cluster: any, seeds included.
+    #[must_use]
+    pub fn contact(&self, random: &mut Random) -> Option<ServerId> {
+        let routed = self.healthy_first(&self.routed, random);
+        let seed = self.healthy_first(&self.contacts, random);
+        let (Some(routed), Some(seed)) = (routed, seed) else { return routed.or(seed) };
+        // Seeds that are in no answer matter when no node answers, because all may have moved, and
+        // when slots have no owner: who was asked first may be a node that nobody else knows.
+        let lost = self.is_failed(routed) || !self.is_whole();
+        let seed_answers = self.is_failed(routed) && !self.is_failed(seed);
+        let seed_is_better = seed_answers || (lost && random.one_in(2));
+        Some(if seed_is_better { seed } else { routed })
+    }
+
+    /// Whether every slot has an owner.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.groups.iter().map(|group| group.slots).sum::<usize>() == SLOTS
+    }
+
+    /// Some Sentinel.
+    #[must_use]
+    pub fn any_sentinel(&self, random: &mut Random) -> Option<ServerId> {
+        self.healthy_first(&self.sentinels, random)
+    }
+
+    /// The Sentinels, in the order of their ids.
+    #[must_use]
+    pub fn sentinels(&self) -> &[ServerId] {
+        &self.sentinels
+    }
+
+    /// The servers that get requests, in the order of their ids.
+    #[must_use]
+    pub fn routed(&self) -> &[ServerId] {
+        &self.routed
+    }
+
+    /// The masters that have keys, each once, in the order of their groups: for requests that go
+    /// to all of them. A master without slots has none.
+    pub fn masters(&self) -> impl Iterator<Item = ServerId> {
+        self.scannable.iter().map(|(_, master)| *master)
+    }
+
+    /// The groups of [`Topology::masters`], with them. A group's id stays when its master changes.
+    #[must_use]
+    pub fn scannable(&self) -> &[(GroupId, ServerId)] {
+        &self.scannable
+    }
+
+    /// The slots whose master is another one in `new`; those that nobody owns there included.
+    pub fn changed_slots<'a>(&'a self, new: &'a Topology) -> impl Iterator<Item = Slot> + 'a {
+        let same = match (&self.slots, &new.slots) {
+            (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+            (None, None) => true,
+            _ => false,
+        };
+        let slots = (!same).then(Slot::all).into_iter().flatten();
+        slots.filter(|slot| self.master_of_slot(*slot) != new.master_of_slot(*slot))
+    }
+
+    /// The groups of a pool of groups whose master is another one in `new`.
+    pub fn changed_groups<'a>(&'a self, new: &'a Topology) -> impl Iterator<Item = GroupId> + 'a {
+        let groups = self.groups.iter().filter(|_| !self.is_cluster());
+        groups
+            .filter(|group| group.master != new.group(group.id).and_then(ServerGroup::master))
+            .map(ServerGroup::id)
+    }
+
+    /// The name of the data centre that a server is in; empty if it is in none.
+    #[must_use]
+    pub fn center_name(&self, server: &Server) -> &str {
+        server.center.and_then(|center| self.rules.centers.name(center)).unwrap_or("")
+    }
+
+    fn choose_in(
+        &self,
+        group: &ServerGroup,
+        write: bool,
+        except: Option<ServerId>,
+        pending: impl Fn(ServerId) -> u32,
+        random: &mut Random,
+    ) -> Result<ServerId, NoServer> {
+        if write {
+            return group.master.filter(|id| Some(*id) != except).ok_or(NoServer::NoMaster);
+        }
+        group.readers.choose(except, pending, random).ok_or(NoServer::NoCandidate)
+    }
+
+    /// The first healthy choice among the groups, going round once; else the first choice at all.
+    fn choose_around(
+        &self,
+        start: usize,
+        mut choose_in: impl FnMut(&ServerGroup) -> Result<ServerId, NoServer>,
+    ) -> Result<ServerId, NoServer> {
+        let (before, after) = self.groups.split_at(start.min(self.groups.len()));
+        let mut second_best = Err(NoServer::NoMaster);
+        for group in after.iter().chain(before) {
+            let choice = choose_in(group);
+            match choice {
+                Ok(server) if !self.is_failed(server) => return choice,
+                Ok(_) if second_best.is_err() => second_best = choice,
+                Err(_) if second_best == Err(NoServer::NoMaster) => second_best = choice,
+                _ => {}
+            }
+        }
+        second_best
+    }
+
+    /// A healthy one of these, else one of these; `None` only of none (D-05).
+    fn healthy_first(&self, servers: &[ServerId], random: &mut Random) -> Option<ServerId> {
+        let (before, after) = servers.split_at(random.index(servers.len()));
+        let mut ring = after.iter().chain(before).copied();
+        let first = ring.clone().next();
+        ring.find(|id| !self.is_failed(*id)).or(first)
+    }
+
+    fn is_failed(&self, id: ServerId) -> bool {
+        self.server(id).is_none_or(|server| server.is_down || server.health.is_failed())
+    }
+}
+
+/// Making the next topology.
+impl Topology {
+    /// A copy to change; `settle` or `finish` it afterwards.
+    pub(super) fn draft(&self) -> Topology {
+        let mut draft = self.clone();
+        draft.version += 1;
+        draft
+    }
+
+    /// Derives what choosing needs, and returns the draft if it says anything that `old` does not.
+    pub(super) fn finish(mut self, old: &Topology) -> Option<Topology> {
+        self.settle();
+        if self.slots == old.slots {
+            // Who compares slots can see at once that nothing moved.
+            self.slots.clone_from(&old.slots);
+        }
+        let same_servers = self.servers.len() == old.servers.len()
+            && self.servers.iter().zip(&old.servers).all(|pair| match pair {
+                (Some(new), Some(old)) => Arc::ptr_eq(new, old) || new.says_the_same(old),
+                (None, None) => true,
+                _ => false,
+            });
+        let same_groups = self.groups.len() == old.groups.len()
+            && self.groups.iter().zip(&old.groups).all(|(new, old)| new.says_the_same(old));
+        let same = same_servers && same_groups && self.slots == old.slots;
+        (!same).then_some(self)
+    }
+
+    /// The id of an address: the one that it has or had, else a new one. `None` when there are
+    /// too many.
+    pub(super) fn id_of(&mut self, kind: Kind, address: &Address) -> Option<ServerId> {
+        let key = (kind, address.clone());
+        if let Some(id) = self.ids.get(&key) {
+            return Some(*id);
+        }
+        if self.servers.len() >= Topology::IDS_MAX {
+            return None;
+        }
+        let id = ServerId::from_index(self.servers.len())?;
+        self.servers.push(None);
+        Arc::make_mut(&mut self.ids).insert(key, id);
+        Some(id)
+    }
+
+    /// The server at an address, as a draft to change: the one there is, or a new one. `None` when
+    /// there are too many.
+    pub(super) fn enlist(
+        &mut self,
+        kind: Kind,
+        address: &Address,
+        standing: Standing,
+    ) -> Option<&mut Server> {
+        let id = self.id_of(kind, address)?;
+        let place = self.servers.get_mut(id.index())?;
+        let server = place.get_or_insert_with(|| {
+            let mut server = Server::new(id, address.clone(), standing);
+            if kind == Kind::Sentinel {
+                server.role = Role::Sentinel;
+            }
+            Arc::new(server)
+        });
+        Some(Arc::make_mut(server))
+    }
+
+    /// A server to change.
+    pub(super) fn edit(&mut self, id: ServerId) -> Option<&mut Server> {
+        Some(Arc::make_mut(self.servers.get_mut(id.index())?.as_mut()?))
+    }
+
+    /// Takes a server out; its id stays taken.
+    pub(super) fn remove(&mut self, id: ServerId) {
+        if let Some(place) = self.servers.get_mut(id.index()) {
+            *place = None;
+        }
+    }
+
+    /// How many servers there are.
+    pub(super) fn count(&self) -> usize {
+        self.servers().count()
+    }
+
+    /// The smallest group id that nobody has. Ids are small because SCAN's cursor carries them.
+    pub(super) fn free_group_id(groups: &[ServerGroup]) -> Option<GroupId> {
+        (0..SlotTable::NO_GROUP).map(GroupId).find(|id| groups.iter().all(|group| group.id != *id))
+    }
+
+    /// Derives what choosing needs.
+    pub(super) fn settle(&mut self) {
+        self.groups.sort_by_key(|group| group.id);
+        self.settle_servers();
+        self.settle_readers();
+        self.settle_slots();
+        self.settle_scannable();
+        self.settle_lists();
+        self.reads_go_to_masters = self.rules.reads_go_to_masters();
+    }
+
+    /// Tells every server its group and its data centre.
+    fn settle_servers(&mut self) {
+        let mut groups: BTreeMap<ServerId, (GroupId, Arc<str>)> = BTreeMap::new();
+        for group in &self.groups {
+            for id in group.servers() {
+                groups.entry(id).or_insert_with(|| (group.id, Arc::clone(&group.name)));
+            }
+        }
+        let nameless: Arc<str> = Arc::from("");
+        let rules = Arc::clone(&self.rules);
+        for server in self.servers.iter_mut().flatten() {
+            let group = groups.get(&server.id);
+            let id = group.map(|(id, _)| *id);
+            let name = group.map_or(&nameless, |(_, name)| name);
+            let center = [&server.address]
+                .into_iter()
+                .chain(server.aliases())
+                .find_map(|address| rules.centers.of(address));
+            let same = server.group == id && server.group_name == *name && server.center == center;
+            if !same {
+                let server = Arc::make_mut(server);
+                server.group = id;
+                server.group_name = Arc::clone(name);
+                server.center = center;
+            }
+        }
+    }
+
+    /// Lists each group's candidates for reads.
+    fn settle_readers(&mut self) {
+        let mut groups = std::mem::take(&mut self.groups);
+        for group in &mut groups {
+            let readers = group.servers().filter_map(|id| {
+                let role = if group.master == Some(id) { Role::Master } else { Role::Slave };
+                self.reader(id, role)
+            });
+            let readers = Readers::new(readers.collect());
+            group.readers = readers;
+        }
+        self.groups = groups;
+    }
+
+    fn reader(&self, id: ServerId, role: Role) -> Option<Reader> {
+        let server = self.server(id)?;
+        let priority = self.rules.priority(role, server.is_static);
+        // A master that is down is all there is until somebody takes over.
+        if priority == 0 || (server.is_down && role == Role::Slave) {
+            return None;
+        }
+        let mut center = None;
+        if self.rules.centers.are_used() {
+            let wish = self.rules.centers.wish(server.center?);
+            if wish.priority == 0 {
+                return None;
+            }
+            center = server.center.map(|center| (center, wish));
+        }
+        Some(Reader { server: id, priority, center, health: Arc::clone(&server.health) })
+    }
+
+    /// Writes each slot's master beside its group, and counts the slots of each group.
+    fn settle_slots(&mut self) {
+        let Some(table) = &mut self.slots else { return };
+        let table = Arc::make_mut(table);
+        let ids = self.groups.last().map_or(0, |group| group.id.index() + 1);
+        let mut masters = vec![NOBODY; ids];
+        let mut counts = vec![0usize; ids];
+        for group in &self.groups {
+            masters[group.id.index()] = group.master.map_or(NOBODY, |master| master.0);
+        }
+        for (master, group) in table.masters.iter_mut().zip(&mut table.groups) {
+            let index = usize::from(*group);
+            *master = masters.get(index).copied().unwrap_or(NOBODY);
+            match counts.get_mut(index) {
+                Some(count) => *count += 1,
+                None => *group = SlotTable::NO_GROUP,
+            }
+        }
+        for group in &mut self.groups {
+            group.slots = counts[group.id.index()];
+        }
+    }
+
+    /// Lists the masters that have keys. The same server may be listed in two fixed groups.
+    fn settle_scannable(&mut self) {
+        let mut seen = BTreeSet::new();
+        let is_cluster = self.is_cluster();
+        let serving = self.groups.iter().filter(|group| group.slots > 0 || !is_cluster);
+        let masters = serving.filter_map(|group| Some((group.id, group.master?)));
+        self.scannable = masters.filter(|(_, master)| seen.insert(*master)).collect();
+    }
+
+    /// Sorts the servers by what they are good for, and by all of their names.
+    fn settle_lists(&mut self) {
+        let mut lists = [const { Vec::new() }; 3];
+        let mut by_address = BTreeMap::new();
+        for server in self.servers() {
+            let [routed, contacts, sentinels] = &mut lists;
+            match (server.role, server.standing) {
+                (Role::Sentinel, _) => sentinels.push(server.id),
+                (_, Standing::Routed) => routed.push(server.id),
+                (_, Standing::Contact) => contacts.push(server.id),
+                (_, Standing::Offline) => {}
+            }
+        }
+        let data = || self.servers().filter(|server| server.role != Role::Sentinel);
+        // What a node is reached by counts before what another one was once listed as.
+        for server in data().filter(|server| server.standing == Standing::Routed) {
+            by_address.entry(server.address.clone()).or_insert(server.id);
+        }
+        for server in data() {
+            if let Some(announced) = &server.announced {
+                by_address.entry(announced.clone()).or_insert(server.id);
+            }
+        }
+        for server in data() {
+            by_address.entry(server.address.clone()).or_insert(server.id);
+        }
+        // A host name that several nodes announce names none of them.
+        let mut names: BTreeMap<&Address, Option<ServerId>> = BTreeMap::new();
+        for server in data() {
+            if let Some(name) = &server.hostname {
+                names.entry(name).and_modify(|id| *id = None).or_insert(Some(server.id));
+            }
+        }
+        let names: Vec<_> =
+            names.into_iter().filter_map(|(name, id)| Some((name.clone(), id?))).collect();
+        for (name, id) in names {
+            by_address.entry(name).or_insert(id);
+        }
+        let [routed, contacts, sentinels] = lists;
+        self.by_address = by_address;
+        self.routed = routed;
+        self.contacts = contacts;
+        self.sentinels = sentinels;
+    }
+}

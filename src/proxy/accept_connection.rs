@@ -1,0 +1,261 @@
+//! A client, and the replies it is owed.
+//!
+//! Each request gets a number and a place in line. Its reply goes to the outbox when all
+//! before it have gone; one that comes early waits on the shelf. Knows nothing of servers.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use super::auth::IdentityId;
+use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
+use crate::resp::request_parser::RequestParser;
+use crate::sys::{Peer, Socket};
+
+/// One connection that a client made to us.
+pub struct AcceptConnection {
+    /// Its socket.
+    pub socket: Socket,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// Its number in `CLIENT ID` and in the log; never used twice in the life of the process.
+    pub number: u64,
+    /// What `CLIENT SETNAME` said.
+    pub name: Box<[u8]>,
+    /// The database it selected.
+    pub database: u32,
+    /// Who it has shown itself to be; an index of the Authority.
+    pub identity: Option<IdentityId>,
+    /// Where in a request the bytes in `inbox` end.
+    pub parser: RequestParser,
+    /// The beginning of a request that is not complete, or requests that wait for their turn.
+    pub inbox: Option<Buffer>,
+    /// Replies in order, on their way out.
+    pub outbox: Outbox,
+    /// When it was last given something to read, in microseconds of the monotonic clock.
+    pub active_us: u64,
+    /// Whether requests are taken from it.
+    pub intake: Intake,
+    /// The kernel may have more bytes from it: readiness is told once only.
+    pub readable: bool,
+    /// The kernel has announced the end of what it says, or that it is gone.
+    pub hung_up: bool,
+    /// It has closed its side: there is nothing more to read, ever.
+    pub ended: bool,
+    /// It is on the handler's list of clients to look after at the end of the turn.
+    pub listed: bool,
+    pending: VecDeque<Pending>,
+    /// The number of the request whose reply is first in line.
+    first: u32,
+    shelf: Shelf,
+}
+
+/// Whether requests are taken from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// As they come.
+    Open,
+    /// Not until it has read some of its replies.
+    Paused,
+    /// Never again: it is closed when it has got what it is owed.
+    Closed,
+}
+
+/// A place in line for one reply.
+enum Pending {
+    /// The reply has yet to come; if this is the first place, parts of it may have gone already.
+    Waiting,
+    /// It came before its turn.
+    OnShelf(ShelfRange),
+    /// It came, or is coming, before its turn, and is large.
+    Parked(Box<Parked>),
+}
+
+struct Parked {
+    replies: Outbox,
+    complete: bool,
+}
+
+impl AcceptConnection {
+    /// A client that has just been accepted.
+    pub fn new(socket: Socket, peer: Peer, number: u64, now_us: u64) -> Self {
+        AcceptConnection {
+            socket,
+            peer,
+            number,
+            name: Box::default(),
+            database: 0,
+            identity: None,
+            parser: RequestParser::new(),
+            inbox: None,
+            outbox: Outbox::default(),
+            active_us: now_us,
+            intake: Intake::Open,
+            readable: false,
+            hung_up: false,
+            ended: false,
+            listed: false,
+            pending: VecDeque::new(),
+            first: 0,
+            shelf: Shelf::default(),
+        }
+    }
+
+    /// Takes a place in line for the reply to the next request, and returns its number.
+    #[inline]
+    pub fn expect(&mut self) -> u32 {
+        let sequence = self.first.wrapping_add(u32::try_from(self.pending.len()).unwrap_or(0));
+        self.pending.push_back(Pending::Waiting);
+        sequence
+    }
+
+    /// How many replies it is owed.
+    pub fn owed(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether nothing is in flight for it and nothing waits to be read by it.
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_empty() && self.outbox.is_empty()
+    }
+
+    /// The reply, or the last piece of it, to request `sequence` has come.
+    #[inline]
+    pub fn answer(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) {
+        let place = sequence.wrapping_sub(self.first) as usize;
+        if place == 0 && !self.pending.is_empty() {
+            self.outbox.append(pool, reply);
+            self.next_in_line();
+            if !self.pending.is_empty() {
+                self.settle(pool);
+            }
+            return;
+        }
+        match self.pending.get_mut(place) {
+            Some(Pending::Parked(parked)) => {
+                parked.replies.append(pool, reply);
+                parked.complete = true;
+            }
+            Some(waiting) => *waiting = Pending::OnShelf(self.shelf.put(pool, reply)),
+            None => debug_assert!(false, "an answer to a question that nobody asked"),
+        }
+        if self.shelf.is_untidy() {
+            let on_shelf = self.pending.iter_mut().filter_map(|pending| match pending {
+                Pending::OnShelf(range) => Some(range),
+                _ => None,
+            });
+            self.shelf.tidy(pool, on_shelf);
+        }
+    }
+
+    /// A piece of a large reply to request `sequence` has come; [`Self::answer`] brings the end.
+    ///
+    /// # Errors
+    ///
+    /// When the client is lost.
+    pub fn answer_piece(
+        &mut self,
+        pool: &BufferPool,
+        sequence: u32,
+        piece: &[u8],
+    ) -> std::io::Result<()> {
+        let place = sequence.wrapping_sub(self.first) as usize;
+        if place == 0 {
+            return self.outbox.send_through(pool, &self.socket, piece);
+        }
+        if let Some(pending) = self.pending.get_mut(place) {
+            if !matches!(pending, Pending::Parked(_)) {
+                let parked = Parked { replies: Outbox::default(), complete: false };
+                *pending = Pending::Parked(Box::new(parked));
+            }
+            if let Pending::Parked(parked) = pending {
+                parked.replies.append(pool, piece);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts another reply in the place of what has come so far of a large one.
+    ///
+    /// False when some of that is with the client already; then only closing is left.
+    pub fn replace_pieces(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) -> bool {
+        let place = sequence.wrapping_sub(self.first) as usize;
+        if place == 0 {
+            return false;
+        }
+        if let Some(pending) = self.pending.get_mut(place) {
+            *pending = Pending::OnShelf(self.shelf.put(pool, reply));
+        }
+        true
+    }
+
+    /// Bytes of replies that it has not read: sent to its outbox, or waiting for their turn.
+    pub fn unread_bytes(&self) -> usize {
+        let parked = self.pending.iter().map(|pending| match pending {
+            Pending::Parked(parked) => parked.replies.len(),
+            _ => 0,
+        });
+        self.outbox.len() + parked.sum::<usize>()
+    }
+
+    /// Lends the queue of places, when it is empty, to whoever needs one next: an idle client
+    /// owns no memory.
+    pub fn take_spare_line(&mut self) -> Option<Line> {
+        if self.pending.is_empty() && self.pending.capacity() > 0 {
+            return Some(Line(mem::take(&mut self.pending)));
+        }
+        None
+    }
+
+    /// Whether it needs a [`Line`] before it can [`Self::expect`] without an allocation.
+    #[inline]
+    pub fn needs_line(&self) -> bool {
+        self.pending.capacity() == 0
+    }
+
+    /// Gives it the queue that another client no longer needs.
+    pub fn give_line(&mut self, line: Line) {
+        if self.needs_line() {
+            self.pending = line.0;
+        }
+    }
+
+    fn next_in_line(&mut self) {
+        self.pending.pop_front();
+        self.first = self.first.wrapping_add(1);
+    }
+
+    /// Sends on whatever has come before its turn and is first in line now.
+    fn settle(&mut self, pool: &BufferPool) {
+        loop {
+            match self.pending.front_mut() {
+                None | Some(Pending::Waiting) => return,
+                Some(Pending::OnShelf(range)) => {
+                    let range = *range;
+                    self.outbox.append(pool, self.shelf.at(range));
+                    self.shelf.forget(range);
+                }
+                Some(Pending::Parked(parked)) => {
+                    let complete = parked.complete;
+                    let replies = mem::take(&mut parked.replies);
+                    self.outbox.append_outbox(pool, replies);
+                    if !complete {
+                        // The rest goes straight to the outbox from now on.
+                        self.pending[0] = Pending::Waiting;
+                        return;
+                    }
+                }
+            }
+            self.next_in_line();
+        }
+    }
+}
+
+/// The memory of an empty queue of places, on its way from one client to another.
+pub struct Line(VecDeque<Pending>);
+
+impl Line {
+    /// How many places it has memory for.
+    pub fn places(&self) -> usize {
+        self.0.capacity()
+    }
+}

@@ -1,0 +1,163 @@
+//! A link: one connection to a server, and the replies that server owes us.
+//!
+//! Requests go into the log, their records into `awaiting`; the server answers in that order,
+//! and this pairing is the whole of the bookkeeping. Knows nothing of clients.
+
+use std::collections::VecDeque;
+
+use super::request::{Awaiting, Errand, Origin, Ticket};
+use crate::base::address::Address;
+use crate::buffer::{Buffer, BufferPool, RequestLog};
+use crate::pool::ServerId;
+use crate::resp::response_parser::ResponseParser;
+use crate::sys::Socket;
+
+/// One connection that we made, or are about to make, to a server.
+pub struct ConnectConnection {
+    /// Whose it is.
+    pub server: ServerId,
+    /// The database that all its requests are for.
+    pub database: u32,
+    /// Its socket, once a connect has begun.
+    pub socket: Option<Socket>,
+    /// How far it has come.
+    pub state: LinkState,
+    /// What the server has yet to be sent, and to answer.
+    pub log: RequestLog,
+    /// Who waits for the replies, in the order they will come.
+    pub awaiting: VecDeque<Awaiting>,
+    /// Where in a reply the bytes in `inbox` end.
+    pub parser: ResponseParser,
+    /// The beginning of a reply that is not complete.
+    pub inbox: Option<Buffer>,
+    /// The reply at the head is large and is passed on while it comes.
+    pub streaming: bool,
+    /// It is on the handler's list of links to flush at the end of the turn.
+    pub listed: bool,
+    /// When the server last sent something, in microseconds of the monotonic clock.
+    pub heard_us: u64,
+    /// The pieces of a large reply to the proxy itself.
+    pub collected: Vec<u8>,
+    /// Where its server may be reached and has not been tried, the next one last.
+    pub addresses: Vec<Address>,
+    /// Somebody will look whether the reply at the head comes in time.
+    pub timed: bool,
+    /// When it is closed although not all is answered, because its server is gone; 0 is never.
+    pub retired_us: u64,
+}
+
+/// How far a link has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Its host name is being looked up.
+    Resolving {
+        /// Then it has failed, in microseconds of the monotonic clock.
+        deadline_us: u64,
+    },
+    /// The kernel is connecting.
+    Connecting {
+        /// Then it has failed, in microseconds of the monotonic clock.
+        deadline_us: u64,
+    },
+    /// Connected; requests wait until the server has accepted who we are and what we want.
+    Handshaking {
+        /// How many answers of the handshake are still to come.
+        steps: u32,
+        /// Then it has failed, in microseconds of the monotonic clock.
+        deadline_us: u64,
+    },
+    /// Requests flow.
+    Ready,
+}
+
+impl ConnectConnection {
+    /// A link that has not begun to connect.
+    pub fn new(server: ServerId, database: u32, deadline_us: u64) -> Self {
+        ConnectConnection {
+            server,
+            database,
+            socket: None,
+            state: LinkState::Resolving { deadline_us },
+            log: RequestLog::default(),
+            awaiting: VecDeque::new(),
+            parser: ResponseParser::new(),
+            inbox: None,
+            streaming: false,
+            listed: false,
+            heard_us: 0,
+            collected: Vec::new(),
+            addresses: Vec::new(),
+            timed: false,
+            retired_us: 0,
+        }
+    }
+
+    /// Puts a request in line. It leaves with the next flush, once the link is ready.
+    #[inline]
+    pub fn send(&mut self, pool: &BufferPool, request: &[u8], ticket: Ticket) {
+        let offset = self.log.append(pool, request);
+        self.awaiting.push_back(ticket.at(offset, request.len()));
+    }
+
+    /// The same for a request that has a buffer of its own, which is not copied.
+    pub fn send_buffer(&mut self, request: Buffer, ticket: Ticket) {
+        let length = request.len();
+        let offset = self.log.append_buffer(request);
+        self.awaiting.push_back(ticket.at(offset, length));
+    }
+
+    /// Puts a request of the proxy itself in line.
+    pub fn send_errand(&mut self, pool: &BufferPool, errand: Errand, request: &[u8], now_us: u64) {
+        self.send(pool, request, Ticket::errand(errand, now_us));
+    }
+
+    /// How many answers the handshake is to get.
+    pub fn handshake_steps(&self) -> usize {
+        let is_step = |awaiting: &&Awaiting| matches!(awaiting.origin, Origin::Proxy(errand) if errand.is_handshake());
+        self.awaiting.iter().take_while(is_step).count()
+    }
+
+    /// Whether the kernel has taken the whole of this request.
+    pub fn has_sent(&self, awaiting: &Awaiting) -> bool {
+        awaiting.offset + u64::from(awaiting.length) <= self.log.sent()
+    }
+
+    /// Whether the kernel has taken nothing of this request: it is safe to send it elsewhere.
+    pub fn never_sent(&self, awaiting: &Awaiting) -> bool {
+        awaiting.offset >= self.log.sent()
+    }
+}
+
+impl Ticket {
+    /// The ticket of something the proxy asks on its own behalf.
+    pub fn errand(errand: Errand, now_us: u64) -> Self {
+        Ticket {
+            origin: Origin::Proxy(errand),
+            since_us: now_us,
+            command: None,
+            hops: 0,
+            repeatable: false,
+        }
+    }
+
+    #[inline]
+    fn at(self, offset: u64, length: usize) -> Awaiting {
+        // Requests are limited to less than 4 GiB by the parser.
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        let Ticket { origin, since_us, command, hops, repeatable } = self;
+        Awaiting { origin, offset, length, since_us, command, hops, repeatable }
+    }
+}
+
+impl Awaiting {
+    /// What is needed to send it again: its ticket, with one more hop.
+    pub fn again(&self) -> Ticket {
+        Ticket {
+            origin: self.origin,
+            since_us: self.since_us,
+            command: self.command,
+            hops: self.hops + 1,
+            repeatable: self.repeatable,
+        }
+    }
+}

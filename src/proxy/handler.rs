@@ -1,0 +1,319 @@
+//! One thread, its loop, and everything that thread owns.
+//!
+//! A turn of the loop takes every event first and writes afterwards, so that all the small
+//! messages of a turn leave in one write per connection. The parts, in the order in which a
+//! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
+//! goes, `fence` keeps order while slots move, `local` answers what needs no server, `report` writes
+//! INFO, `links` sends, pairs replies with their
+//! requests and follows redirections, `upkeep` does what time asks for.
+
+mod dispatch;
+mod fence;
+mod intake;
+mod links;
+mod local;
+mod report;
+mod upkeep;
+
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::accept_connection::{AcceptConnection, Line};
+use super::connect_connection::ConnectConnection;
+use super::connect_connection_pool::ConnectConnectionPool;
+use super::request::{ClientId, LinkId, WholeId};
+use super::shared::{Mail, Shared};
+use super::whole::Whole;
+use crate::base::random::Random;
+use crate::base::slab::{Id, Slab};
+use crate::buffer::BufferPool;
+use crate::logger::Log;
+use crate::pool::Topology;
+use crate::resp::request_parser::Arguments;
+use crate::stats::Recorder;
+use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
+use dispatch::Spare;
+use fence::Fences;
+use intake::Reader;
+use upkeep::Deadlines;
+
+/// One thread's share of the proxy.
+pub struct Handler {
+    index: usize,
+    shared: Arc<Shared>,
+    log: Log,
+    multiplexor: Multiplexor,
+    events: Vec<Event>,
+    /// Some latency monitor is configured.
+    measures: bool,
+    /// Everybody may do everything.
+    is_open: bool,
+    listeners: Vec<ListenSocket>,
+    listening: bool,
+    reader: Option<Box<Reader>>,
+    spare: Spare,
+    buffers: BufferPool,
+    clients: Slab<AcceptConnection>,
+    links: Slab<ConnectConnection>,
+    wholes: Slab<Whole>,
+    pools: Vec<ConnectConnectionPool>,
+    topology: Arc<Topology>,
+    random: Random,
+    /// The time at the top of this turn: the only clock that requests see.
+    now_us: u64,
+    deadlines: Deadlines,
+    fences: Fences,
+    draining: bool,
+    /// Who must be looked after before the turn ends: something to send, or something to end.
+    busy_clients: Vec<ClientId>,
+    busy_links: Vec<LinkId>,
+    /// Who has more to say than one turn takes.
+    eager_clients: Vec<ClientId>,
+    eager_links: Vec<LinkId>,
+    /// Memory of empty reply queues, for whoever needs one next.
+    lines: Vec<Line>,
+    arguments_again: Arguments,
+    recorder: Recorder,
+}
+
+/// Tells links and clients apart in a token: no slab has this many slots.
+const LINK_BIT: u64 = 1 << 31;
+/// The token of the mailbox.
+const WAKER: Token = Token(u64::MAX);
+/// The token of the first listener; further ones count down from it.
+const LISTENER: u64 = u64::MAX - 1;
+/// How many tokens at the top are not ids.
+const LISTENERS_MAX: u64 = 1000;
+
+impl Handler {
+    /// The handler number `index` of `shared`; it accepts from `listeners`, if it has any.
+    ///
+    /// # Errors
+    ///
+    /// When the process may not open any more descriptors.
+    pub fn new(
+        shared: Arc<Shared>,
+        index: usize,
+        listeners: Vec<ListenSocket>,
+        recorder: Recorder,
+    ) -> io::Result<Self> {
+        let multiplexor = Multiplexor::new()?;
+        multiplexor.add_waker(shared.handlers[index].waker(), WAKER)?;
+        let now_us = clock::monotonic_us();
+        let mut handler = Handler {
+            index,
+            log: Log::new(Arc::clone(&shared.logger)),
+            multiplexor,
+            events: Vec::new(),
+            is_open: shared.authority.is_open(),
+            measures: !recorder.monitors().monitors().is_empty(),
+            listeners,
+            listening: false,
+            reader: Some(Box::new(Reader::new(&shared))),
+            spare: Spare::default(),
+            buffers: BufferPool::new(Arc::clone(&shared.handlers[index].memory)),
+            clients: Slab::new(),
+            links: Slab::new(),
+            wholes: Slab::new(),
+            pools: Vec::new(),
+            topology: shared.current.load(),
+            random: Random::new(random::seed()),
+            now_us,
+            deadlines: Deadlines::default(),
+            fences: Fences::default(),
+            draining: false,
+            busy_clients: Vec::new(),
+            busy_links: Vec::new(),
+            eager_clients: Vec::new(),
+            eager_links: Vec::new(),
+            lines: Vec::new(),
+            arguments_again: Arguments::default(),
+            recorder,
+            shared,
+        };
+        handler.listen()?;
+        handler.begin_upkeep();
+        Ok(handler)
+    }
+
+    /// Turns until it is told to stop and has finished.
+    ///
+    /// # Errors
+    ///
+    /// When the multiplexor itself fails; there is no going on then.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn()? {}
+        Ok(())
+    }
+
+    /// One pass of the loop. False when there is nothing left to do for ever.
+    ///
+    /// # Errors
+    ///
+    /// When the multiplexor itself fails.
+    pub fn turn(&mut self) -> io::Result<bool> {
+        let mut events = mem::take(&mut self.events);
+        self.multiplexor.wait(&mut events, self.sleep_us())?;
+        self.now_us = clock::monotonic_us();
+        self.catch_up();
+        for event in &events {
+            self.take_event(event);
+        }
+        self.events = events;
+        self.read_eager_clients();
+        self.read_eager_links();
+        if self.now_us >= self.deadlines.next_us() {
+            self.do_upkeep();
+        }
+        self.finish_turn();
+        Ok(!(self.draining && self.clients.is_empty()))
+    }
+
+    /// How many clients it serves.
+    pub fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Bytes that its buffers hold, spare ones not counted. At rest there are none.
+    pub fn buffered_bytes(&self) -> u64 {
+        self.buffers.bytes() - self.buffers.spare_bytes() as u64
+    }
+
+    /// Requests that some server has yet to answer.
+    pub fn in_flight(&self) -> usize {
+        let awaiting = self.links.iter().map(|(_, link)| link.awaiting.len());
+        awaiting.sum::<usize>() + self.fenced()
+    }
+
+    /// Requests that were split and wait for some part.
+    pub fn split(&self) -> usize {
+        self.wholes.len()
+    }
+
+    /// When it wants to be turned although nothing happens, in microseconds of the monotonic
+    /// clock; `u64::MAX` is never.
+    pub fn deadline_us(&self) -> u64 {
+        self.deadlines.next_us()
+    }
+
+    fn sleep_us(&self) -> Option<u64> {
+        if !(self.eager_clients.is_empty() && self.eager_links.is_empty()) {
+            return Some(0);
+        }
+        match self.deadlines.next_us() {
+            u64::MAX => None,
+            next => Some(next.saturating_sub(self.now_us)),
+        }
+    }
+
+    fn take_event(&mut self, event: &Event) {
+        match event.token {
+            WAKER => self.read_mail(),
+            Token(token) if token > LISTENER - LISTENERS_MAX => {
+                self.accept(usize::try_from(LISTENER - token).unwrap_or(usize::MAX));
+            }
+            Token(token) if token & LINK_BIT != 0 => {
+                self.take_link_event(Id::from_u64(token & !LINK_BIT), event);
+            }
+            Token(token) => self.take_client_event(Id::from_u64(token), event),
+        }
+    }
+
+    fn read_mail(&mut self) {
+        for mail in self.shared.handlers[self.index].collect() {
+            match mail {
+                Mail::Client(socket, peer) => self.adopt(socket, peer),
+                Mail::Resolved { link, addresses } => self.resolved(link, addresses),
+            }
+        }
+    }
+
+    /// Takes over what others have changed: for the price of two loads when nothing was.
+    fn catch_up(&mut self) {
+        if self.shared.current.version() != self.topology.version() {
+            self.follow_topology();
+        }
+        if self.shared.is_stopping() {
+            if !self.draining {
+                self.drain();
+            }
+            if self.shared.is_abandoned() {
+                self.deadlines.stop_us = self.now_us;
+            }
+        }
+    }
+
+    /// Writes what the turn has gathered. A lost link answers its clients, so links go first,
+    /// and again while there is more.
+    fn finish_turn(&mut self) {
+        while !(self.busy_links.is_empty() && self.busy_clients.is_empty()) {
+            let mut links = mem::take(&mut self.busy_links);
+            for id in links.drain(..) {
+                self.flush_link(id);
+            }
+            // Their memory serves the next turn, unless somebody has listed more meanwhile.
+            if self.busy_links.is_empty() {
+                self.busy_links = links;
+            }
+            let mut clients = mem::take(&mut self.busy_clients);
+            for id in clients.drain(..) {
+                self.flush_client(id);
+            }
+            if self.busy_clients.is_empty() {
+                self.busy_clients = clients;
+            }
+        }
+    }
+
+    /// Puts a client on the list of those to look after before the turn ends.
+    #[inline]
+    fn list_client(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.get_mut(id)
+            && !client.listed
+        {
+            client.listed = true;
+            self.busy_clients.push(id);
+        }
+    }
+
+    #[inline]
+    fn list_link(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(id)
+            && !link.listed
+        {
+            link.listed = true;
+            self.busy_links.push(id);
+        }
+    }
+
+    /// The reply, or the end of it, to one request of a client.
+    fn answer(&mut self, id: ClientId, sequence: u32, reply: &[u8]) {
+        // Whoever asked may have left; then the reply goes nowhere.
+        if let Some(client) = self.clients.get_mut(id) {
+            client.answer(&self.buffers, sequence, reply);
+            self.list_client(id);
+        }
+    }
+
+    /// The reply, or the end of it, to one part of a split request.
+    fn answer_part(&mut self, id: WholeId, part: u32, reply: &[u8]) {
+        let Some(whole) = self.wholes.get_mut(id) else { return };
+        if !whole.answer(part, reply) {
+            return;
+        }
+        if let Some(whole) = self.wholes.remove(id) {
+            let mut merged = mem::take(&mut self.spare.reply);
+            merged.clear();
+            whole.merge_into(&mut merged);
+            self.answer(whole.client, whole.sequence, &merged);
+            self.spare.keep_reply(merged);
+        }
+    }
+
+    fn set_load(&self) {
+        self.shared.handlers[self.index].clients.store(self.clients.len(), Relaxed);
+        self.recorder.handler().client_connections.set(self.clients.len() as u64);
+    }
+}

@@ -1,0 +1,384 @@
+//! Where a request goes: one match lists the fates.
+
+use std::mem;
+
+use super::super::auth::{self, IdentityId, Verdict};
+use super::super::replies;
+use super::super::request::{ClientId, Origin, Ticket};
+use super::super::whole::Whole;
+use super::Handler;
+use crate::buffer::Buffer;
+use crate::pool::{NoServer, Place, ServerId};
+use crate::resp::command::{Command, CommandTable, Family, KeysError, Merge, error_text};
+use crate::resp::request_parser::Arguments;
+use crate::resp::writer::Sink;
+
+/// The bytes of one request, in multi-bulk form.
+pub(super) enum Message<'a> {
+    /// They lie where many connections read, so whoever wants to keep them copies them.
+    Passing(&'a [u8]),
+    /// They have a buffer of their own, which can be handed on.
+    Owned(Buffer),
+}
+
+impl Message<'_> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Message::Passing(bytes) => bytes,
+            Message::Owned(buffer) => buffer.filled(),
+        }
+    }
+}
+
+/// Memory that is needed for the time of one call only, and kept for the next.
+#[derive(Default)]
+pub(super) struct Spare {
+    pub reply: Vec<u8>,
+    pub request: Vec<u8>,
+    keys: Vec<u32>,
+    /// Where each key of a request lives, with the place of the key among them.
+    places: Vec<(Place, u32)>,
+}
+
+/// Spare memory beyond this, in bytes, is given back.
+const SPARE_MAX: usize = 64 << 10;
+
+impl Spare {
+    pub fn keep_reply(&mut self, reply: Vec<u8>) {
+        if reply.capacity() <= SPARE_MAX {
+            self.reply = reply;
+        }
+    }
+
+    pub fn keep_request(&mut self, request: Vec<u8>) {
+        if request.capacity() <= SPARE_MAX {
+            self.request = request;
+        }
+    }
+}
+
+/// One request of a client, and what is known of it.
+pub(super) struct Request<'a> {
+    pub client: ClientId,
+    /// Its number among the requests of the client.
+    pub sequence: u32,
+    /// The database that the client has selected.
+    pub database: u32,
+    pub command: &'a Command,
+    pub arguments: &'a Arguments,
+    pub message: Message<'a>,
+}
+
+impl Request<'_> {
+    pub fn argument(&self, index: usize) -> &[u8] {
+        self.arguments.of(self.message.bytes(), index)
+    }
+
+    fn ticket(&self, now_us: u64) -> Ticket {
+        Ticket {
+            origin: Origin::Client { client: self.client, sequence: self.sequence },
+            since_us: now_us,
+            command: Some(self.command.id()),
+            hops: 0,
+            repeatable: self.command.retry_safe(),
+        }
+    }
+}
+
+impl Handler {
+    /// Takes one complete request of a client.
+    pub(super) fn dispatch(
+        &mut self,
+        commands: &CommandTable,
+        arguments: &Arguments,
+        id: ClientId,
+        message: Message<'_>,
+    ) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.needs_line()
+            && let Some(line) = self.lines.pop()
+        {
+            client.give_line(line);
+        }
+        let sequence = client.expect();
+        let (database, identity) = (client.database, client.identity);
+        client.active_us = self.now_us;
+        let argument = |index| arguments.of(message.bytes(), index);
+        let command = match commands.resolve(arguments.count(), argument) {
+            Ok(command) => command,
+            Err(unresolved) => {
+                return self.refuse(id, sequence, |text| {
+                    unresolved.write(arguments.count(), argument, text);
+                });
+            }
+        };
+        let request = Request { client: id, sequence, database, command, arguments, message };
+        if !(self.is_open || self.is_permitted(&request, identity)) {
+            return;
+        }
+        match command.family() {
+            Family::Keyed if command.key_at_1() => self.forward_by_first_argument(request),
+            Family::Keyed | Family::Blocking | Family::StreamRead | Family::Script(_) => {
+                self.forward_by_keys(request);
+            }
+            Family::Split(merge) => self.divide(merge, request),
+            Family::AnyServer => self.forward_anywhere(request),
+            Family::Local(local) => self.answer_locally(local, request),
+            Family::Refused(refusal) => {
+                self.refuse(id, sequence, |text| error_text::refused(command, refusal, text));
+            }
+            _ => self.refuse(id, sequence, |text| not_yet(command, text)),
+        }
+    }
+
+    /// Whether the client may send this request; if not it is told.
+    fn is_permitted(&mut self, request: &Request<'_>, identity: Option<IdentityId>) -> bool {
+        let command = request.command;
+        let needed = if command.always_allowed() { None } else { Some(command.rights()) };
+        let authority = &self.shared.authority;
+        let mut keys = Vec::new();
+        let mut malformed = Ok(());
+        if needed.is_some_and(|needed| authority.is_restricted(identity, needed)) {
+            malformed = command.keys().visit(
+                request.arguments.count(),
+                |index| request.argument(index),
+                |index, access| keys.push((request.argument(index as usize), access)),
+            );
+        }
+        let verdict = authority.permit(identity, needed, keys);
+        let error = match (verdict, malformed) {
+            (Verdict::Allowed, Ok(())) => return true,
+            (Verdict::NoAuth, _) => auth::NO_AUTH,
+            (Verdict::Denied, Ok(())) => auth::DENIED,
+            (_, Err(error)) => {
+                self.refuse_keys(error, request);
+                return false;
+            }
+        };
+        self.refuse(request.client, request.sequence, |text| text.put(error.as_bytes()));
+        false
+    }
+
+    /// Answers with an error; `write` writes its text, without `-` and line end.
+    pub(super) fn refuse(&mut self, id: ClientId, sequence: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut reply = mem::take(&mut self.spare.reply);
+        reply.clear();
+        reply.put(b"-");
+        write(&mut reply);
+        reply.put(b"\r\n");
+        self.answer(id, sequence, &reply);
+        self.spare.keep_reply(reply);
+    }
+
+    #[inline]
+    fn forward_by_first_argument(&mut self, request: Request<'_>) {
+        let place = self.topology.place(request.argument(1));
+        self.forward_to_place(place, request);
+    }
+
+    fn forward_by_keys(&mut self, request: Request<'_>) {
+        let mut keys = mem::take(&mut self.spare.keys);
+        let found = (request.command.keys()).keys(
+            request.arguments.count(),
+            |index| request.argument(index),
+            &mut keys,
+        );
+        let (client, sequence) = (request.client, request.sequence);
+        match found.map(|()| self.common_place(&request, &keys)) {
+            Ok(Common::One(place)) => self.forward_to_place(place, request),
+            Ok(Common::None) => self.forward_anywhere(request),
+            Ok(Common::Several) => self.answer(client, sequence, replies::CROSS_SLOT),
+            Err(error) => self.refuse_keys(error, &request),
+        }
+        self.spare.keys = keys;
+    }
+
+    /// The place that all keys share.
+    fn common_place(&mut self, request: &Request<'_>, keys: &[u32]) -> Common {
+        let mut common = Common::None;
+        for key in keys {
+            let place = self.topology.place(request.argument(*key as usize));
+            match common {
+                Common::None => common = Common::One(place),
+                Common::One(first) if first == place => {}
+                _ => return Common::Several,
+            }
+        }
+        common
+    }
+
+    /// The keys of a request could not be told.
+    fn refuse_keys(&mut self, error: KeysError, request: &Request<'_>) {
+        self.refuse(request.client, request.sequence, |text| match error.text() {
+            Some(words) => text.put(words.as_bytes()),
+            None if error == KeysError::Incomplete => {
+                error_text::wrong_arity(request.command, text)
+            }
+            None => text.put(b"ERR syntax error"),
+        });
+    }
+
+    fn forward_to_place(&mut self, place: Place, request: Request<'_>) {
+        if !self.fences.is_open() {
+            let (master, ticket) = (request.command.needs_master(), request.ticket(self.now_us));
+            let bytes = request.message.bytes();
+            if self.waits_behind_fence(place, master, request.database, bytes, ticket) {
+                return;
+            }
+        }
+        match self.choose(place, request.command.needs_master()) {
+            Ok(server) => self.forward(server, request),
+            Err(error) => self.answer(request.client, request.sequence, no_server_reply(error)),
+        }
+    }
+
+    /// Sends a request that does not depend on a key to any server that may take it.
+    fn forward_anywhere(&mut self, request: Request<'_>) {
+        match self.any_server(request.command.needs_master()) {
+            Some(server) => self.forward(server, request),
+            None => self.answer(request.client, request.sequence, replies::NO_SERVER),
+        }
+    }
+
+    fn forward(&mut self, server: ServerId, request: Request<'_>) {
+        let ticket = request.ticket(self.now_us);
+        let (client, sequence) = (request.client, request.sequence);
+        if let Err(error) = self.send(server, request.database, request.message, ticket) {
+            self.answer(client, sequence, error);
+        }
+    }
+
+    /// Divides a request by key, one part for each place that its keys live in.
+    fn divide(&mut self, merge: Merge, request: Request<'_>) {
+        let mut keys = mem::take(&mut self.spare.keys);
+        let mut places = mem::take(&mut self.spare.places);
+        let found = (request.command.keys()).keys(
+            request.arguments.count(),
+            |index| request.argument(index),
+            &mut keys,
+        );
+        places.clear();
+        for (index, key) in (0..).zip(&keys) {
+            let place = self.topology.place(request.argument(*key as usize));
+            places.push((place, index));
+        }
+        let first = places.first().map(|(place, _)| *place);
+        match (found, first) {
+            (Err(error), _) => self.refuse_keys(error, &request),
+            (Ok(()), None) => self.refuse_keys(KeysError::Incomplete, &request),
+            (Ok(()), Some(first)) if places.iter().all(|(place, _)| *place == first) => {
+                self.forward_to_place(first, request);
+            }
+            (Ok(()), Some(_)) => self.send_parts(merge, &request, &keys, &mut places),
+        }
+        self.spare.keys = keys;
+        self.spare.places = places;
+    }
+
+    /// Sends one part for each place, with the keys that live there in the order given.
+    fn send_parts(
+        &mut self,
+        merge: Merge,
+        request: &Request<'_>,
+        keys: &[u32],
+        places: &mut [(Place, u32)],
+    ) {
+        // Keys of one place become neighbours, and stay in order among themselves.
+        places.sort_unstable();
+        let mut part_of_key = vec![0; keys.len()];
+        let mut parts = 0;
+        for group in places.chunk_by(|one, next| one.0 == next.0) {
+            for (_, index) in group {
+                part_of_key[*index as usize] = parts;
+            }
+            parts += 1;
+        }
+        let whole =
+            Whole::new(request.client, request.sequence, merge, parts as usize, part_of_key);
+        let whole = self.wholes.insert(whole);
+        // Each key brings the arguments up to the next one: none, or the value of MSET.
+        let step = match keys {
+            [first, second, ..] => (second - first) as usize,
+            _ => 1,
+        };
+        let bytes = request.message.bytes();
+        let mut part_request = mem::take(&mut self.spare.request);
+        for (part, group) in (0..).zip(places.chunk_by(|one, next| one.0 == next.0)) {
+            part_request.clear();
+            part_request.array(1 + group.len() * step);
+            part_request.put(&bytes[request.arguments.encoded_range(0)]);
+            for (_, index) in group {
+                let key = keys[*index as usize] as usize;
+                let start = request.arguments.encoded_range(key).start;
+                let end = request.arguments.encoded_range(key + step - 1).end;
+                part_request.put(&bytes[start..end]);
+            }
+            let origin = Origin::Part { whole, part };
+            let ticket = Ticket { origin, ..request.ticket(self.now_us) };
+            let (place, master) = (group[0].0, request.command.needs_master());
+            if !self.fences.is_open()
+                && self.waits_behind_fence(place, master, request.database, &part_request, ticket)
+            {
+                continue;
+            }
+            let sent = match self.choose(place, master) {
+                Ok(server) => {
+                    let message = Message::Passing(&part_request);
+                    self.send(server, request.database, message, ticket)
+                }
+                Err(error) => Err(no_server_reply(error)),
+            };
+            if let Err(error) = sent {
+                self.answer_part(whole, part, error);
+            }
+        }
+        self.spare.keep_request(part_request);
+    }
+
+    /// The server for one request to a place.
+    #[inline]
+    pub(super) fn choose(&mut self, place: Place, master: bool) -> Result<ServerId, NoServer> {
+        let Handler { topology, random, pools, links, .. } = self;
+        let pending = |server: ServerId| {
+            let links_to = pools.get(server.index()).into_iter().flat_map(|pool| pool.links());
+            let awaiting = links_to.filter_map(|id| links.get(id)).map(|link| link.awaiting.len());
+            u32::try_from(awaiting.sum::<usize>()).unwrap_or(u32::MAX)
+        };
+        topology.choose(place, master, pending, random)
+    }
+
+    /// A server for a request that does not depend on a key.
+    pub(super) fn any_server(&mut self, master: bool) -> Option<ServerId> {
+        if master {
+            let count = self.topology.masters().count();
+            self.topology.masters().nth(self.random.index(count))
+        } else {
+            self.topology.any(&mut self.random)
+        }
+    }
+}
+
+/// Where the keys of one request live.
+enum Common {
+    /// It has no keys.
+    None,
+    /// All in one place.
+    One(Place),
+    /// In different places.
+    Several,
+}
+
+/// What a client is told when no server may take its request.
+pub(super) fn no_server_reply(error: NoServer) -> &'static [u8] {
+    match error {
+        NoServer::SlotNotServed => replies::SLOT_NOT_SERVED,
+        NoServer::NoMaster | NoServer::NoCandidate => replies::NO_SERVER,
+    }
+}
+
+/// A command whose family is still to be built says so, and does nothing.
+pub(super) fn not_yet(command: &Command, text: &mut Vec<u8>) {
+    text.put(b"ERR command '");
+    text.put(command.name().as_bytes());
+    text.put(b"' is not supported by this version of the proxy");
+}

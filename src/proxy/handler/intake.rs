@@ -1,0 +1,501 @@
+//! Clients: accepted, read, given what they are owed, let go.
+
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::super::accept_connection::{AcceptConnection, Intake};
+use super::super::replies;
+use super::super::request::ClientId;
+use super::super::shared::{Mail, Shared};
+use super::dispatch::Message;
+use super::{Handler, LISTENER};
+use crate::buffer::Flushed;
+use crate::resp::request_parser::{Arguments, Limits, Parsed, ProtocolError};
+use crate::sys::{Event, Peer, Progress, Socket, Token};
+use crate::{log_debug, log_info, log_notice, log_warn};
+
+/// What all connections of a handler read with.
+pub(super) struct Reader {
+    pub scratch: Box<[u8]>,
+    pub arguments: Arguments,
+    pub shared: Arc<Shared>,
+    limits: Limits,
+}
+
+/// All connections share one buffer of this size to read into.
+const SCRATCH: usize = 64 << 10;
+/// A request of which more than this has come gets a buffer of its own to be read into.
+const LARGE: usize = 16 << 10;
+/// A client with much to say lets others have their turn after this many reads.
+const READS_PER_TURN: usize = 4;
+/// At most so many clients are accepted before others have their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// A client with so many requests in flight is not read until half of them are answered.
+const IN_FLIGHT_MAX: usize = 4096;
+/// A client with so many bytes to read is not read from until it has taken most of them.
+const UNREAD_MAX: usize = 1 << 20;
+/// Empty reply queues are kept for the next client if they are no longer than this.
+const LINE_KEPT: usize = 256;
+/// Empty reply queues kept at a time.
+const LINES_KEPT: usize = 64;
+/// How long accepting pauses when there are no descriptors left.
+const ACCEPT_PAUSE_US: u64 = 100_000;
+
+impl Reader {
+    pub fn new(shared: &Arc<Shared>) -> Self {
+        let limits = Limits {
+            request_max: usize::try_from(shared.conf.client_query_limit).unwrap_or(usize::MAX),
+            ..Limits::default()
+        };
+        Reader {
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            arguments: Arguments::default(),
+            shared: Arc::clone(shared),
+            limits,
+        }
+    }
+}
+
+impl Handler {
+    /// Joins the listeners to the multiplexor.
+    pub(super) fn listen(&mut self) -> io::Result<()> {
+        for (listener, token) in self.listeners.iter().zip((0..=LISTENER).rev()) {
+            self.multiplexor.add_listener(listener, Token(token))?;
+        }
+        self.listening = !self.listeners.is_empty();
+        Ok(())
+    }
+
+    /// Leaves new clients to wait in the kernel's queue.
+    fn pause_listening(&mut self) {
+        for listener in &self.listeners {
+            // It fails for one that is not joined, which is what is wanted.
+            let _ = self.multiplexor.remove_listener(listener);
+        }
+        self.listening = false;
+        self.deadlines.accept_us = self.now_us + ACCEPT_PAUSE_US;
+    }
+
+    /// Listens again after a pause.
+    pub(super) fn resume_listening(&mut self) {
+        self.deadlines.accept_us = u64::MAX;
+        if !self.listening
+            && !self.draining
+            && let Err(error) = self.listen()
+        {
+            log_warn!(self.log, "h {} listen again fail {}", self.index, error);
+            self.pause_listening();
+        }
+    }
+
+    /// Stops taking requests, finishes what is in flight, lets the clients go.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        self.listeners.clear();
+        self.listening = false;
+        self.deadlines.accept_us = u64::MAX;
+        self.deadlines.stop_us = self.now_us + self.shared.conf.shutdown_timeout_us;
+        for id in self.clients.ids() {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.intake = Intake::Closed;
+            }
+            self.list_client(id);
+        }
+    }
+
+    /// Lets go of the clients that are still there when the time to stop has come.
+    pub(super) fn abandon_clients(&mut self) {
+        self.deadlines.stop_us = u64::MAX;
+        let ids = self.clients.ids();
+        log_warn!(self.log, "h {} stop with {} clients in flight", self.index, ids.len());
+        for id in ids {
+            self.drop_client(id, "stop");
+        }
+    }
+
+    pub(super) fn accept(&mut self, listener: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get(listener) else { return };
+            match listener.accept() {
+                Ok(Some((socket, peer))) => self.assign(socket, peer),
+                Ok(None) => return,
+                Err(error) => {
+                    // No descriptors or no memory left. Whoever waits in the kernel's queue is
+                    // accepted when somebody leaves.
+                    log_warn!(self.log, "h {} accept fail {}", self.index, error);
+                    return self.pause_listening();
+                }
+            }
+        }
+    }
+
+    /// Gives a new client to the handler with the fewest.
+    fn assign(&mut self, socket: Socket, peer: Peer) {
+        self.recorder.handler().accept.increment();
+        if self.shared.clients() as u64 >= self.shared.clients_max {
+            log_notice!(self.log, "h {} refuse c {} with max number of clients", self.index, peer);
+            // One small write to a new connection always fits; if not, closing says enough.
+            let _ = socket.write(replies::TOO_MANY_CLIENTS);
+            return;
+        }
+        let own = self.clients.len();
+        let least = (self.shared.handlers.iter().enumerate())
+            .map(|(index, handler)| (handler.clients.load(Relaxed), index))
+            .min();
+        match least {
+            Some((clients, index)) if clients < own && index != self.index => {
+                // Counted at once, or a burst would all go to one.
+                self.shared.handlers[index].clients.fetch_add(1, Relaxed);
+                self.shared.handlers[index].post(Mail::Client(socket, peer));
+            }
+            _ => self.adopt(socket, peer),
+        }
+    }
+
+    /// Begins to serve a client.
+    pub(super) fn adopt(&mut self, socket: Socket, peer: Peer) {
+        if self.draining {
+            return self.set_load();
+        }
+        if matches!(peer, Peer::Ip(_))
+            && let Err(error) = socket.set_no_delay()
+        {
+            // The peer has reset the connection already.
+            log_info!(self.log, "h {} ignore c {} settcpnodelay fail:{}", self.index, peer, error);
+            return self.set_load();
+        }
+        let number = self.shared.next_client();
+        log_info!(self.log, "h {} accept c {} {}", self.index, peer, socket.number());
+        let mut client = AcceptConnection::new(socket, peer, number, self.now_us);
+        client.identity = self.shared.authority.default_identity();
+        let id = self.clients.insert(client);
+        let Some(client) = self.clients.get(id) else { return };
+        if let Err(error) = self.multiplexor.add(&client.socket, Token(id.to_u64())) {
+            log_warn!(
+                self.log,
+                "h {} add c {} to event loop fail:{}",
+                self.index,
+                client.peer,
+                error
+            );
+            self.clients.remove(id);
+        }
+        self.set_load();
+        self.watch_clients();
+    }
+
+    pub(super) fn take_client_event(&mut self, id: ClientId, event: &Event) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if event.writable && !client.outbox.is_empty() {
+            self.list_client(id);
+        }
+        if event.readable || event.hang_up {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.readable = true;
+                client.hung_up |= event.hang_up;
+            }
+            self.read_client(id);
+        }
+    }
+
+    /// Goes on with those who were not read to the end, or not read at all, last turn.
+    pub(super) fn read_eager_clients(&mut self) {
+        if self.eager_clients.is_empty() {
+            return;
+        }
+        for id in mem::take(&mut self.eager_clients) {
+            self.read_client(id);
+        }
+    }
+
+    fn read_client(&mut self, id: ClientId) {
+        // Taken out for the time of reading, so that requests can be handled where they lie.
+        let Some(mut reader) = self.reader.take() else { return };
+        for _ in 0..READS_PER_TURN {
+            match self.read_client_once(&mut reader, id) {
+                Next::More => {}
+                Next::Enough => {
+                    self.reader = Some(reader);
+                    return;
+                }
+            }
+        }
+        self.reader = Some(reader);
+        self.eager_clients.push(id);
+    }
+
+    /// Takes the requests that lie ready, or reads once and takes what came.
+    fn read_client_once(&mut self, reader: &mut Reader, id: ClientId) -> Next {
+        let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
+        if client.intake != Intake::Open {
+            // A client that leaves is noticed also while it is not read from.
+            return self.watch_for_hang_up(reader, id);
+        }
+        let held = client.inbox.as_ref().map_or(0, |inbox| inbox.len());
+        let fed = client.parser.fed();
+        if held == fed {
+            if !client.readable {
+                return Next::Enough;
+            }
+            if held >= LARGE {
+                return self.read_large(reader, id);
+            }
+        }
+        let mut total = held;
+        if let Some(inbox) = client.inbox.take() {
+            reader.scratch[..held].copy_from_slice(inbox.filled());
+        }
+        if held == fed {
+            match client.socket.read(&mut reader.scratch[held..]) {
+                Ok(Progress::Moved(length)) => {
+                    total += length;
+                    self.recorder.handler().total_recv_client_bytes.add(length as u64);
+                    // A short read has emptied the kernel's buffer, and the next arrival is a
+                    // new event; but the end of the stream may have been announced already.
+                    client.readable = total == reader.scratch.len() || client.hung_up;
+                }
+                Ok(Progress::WouldBlock) => client.readable = false,
+                Ok(Progress::Closed) => return self.client_ended(id),
+                Err(error) => {
+                    self.drop_client(id, &error);
+                    return Next::Enough;
+                }
+            }
+        }
+        self.take_requests(reader, id, fed, total)
+    }
+
+    /// Handles the requests in `scratch[..total]`, of which the parser knows the first `fed`
+    /// bytes, and puts away what is left.
+    fn take_requests(
+        &mut self,
+        reader: &mut Reader,
+        id: ClientId,
+        fed: usize,
+        total: usize,
+    ) -> Next {
+        let Reader { scratch, arguments, shared, limits } = reader;
+        let commands = &shared.conf.commands;
+        let (mut begin, mut at) = (0, fed);
+        loop {
+            let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
+            if client.intake == Intake::Open
+                && (client.owed() >= IN_FLIGHT_MAX || client.outbox.len() >= UNREAD_MAX)
+            {
+                // `flush_client` goes on when it has less under way.
+                client.intake = Intake::Paused;
+            }
+            if client.intake == Intake::Closed {
+                // What it says after its last request is nobody's business.
+                client.inbox = None;
+                return Next::Enough;
+            }
+            if at == total || client.intake == Intake::Paused {
+                if begin < total {
+                    let mut inbox = self.buffers.take(total - begin);
+                    inbox.push(&scratch[begin..total]);
+                    client.inbox = Some(inbox);
+                }
+                let more = client.intake == Intake::Open && client.readable;
+                return if more { Next::More } else { Next::Enough };
+            }
+            let end = match client.parser.feed(&scratch[at..total], limits, arguments) {
+                Ok(Parsed::Incomplete) => {
+                    at = total;
+                    continue;
+                }
+                Ok(Parsed::Request { end }) => {
+                    let message = &scratch[begin..at + end];
+                    if begin != at {
+                        arguments.index(message);
+                    }
+                    self.dispatch(commands, arguments, id, Message::Passing(message));
+                    end
+                }
+                Ok(Parsed::Inline { end }) => {
+                    let message = arguments.rewritten();
+                    self.dispatch(commands, arguments, id, Message::Passing(message));
+                    end
+                }
+                Ok(Parsed::Nothing { end }) => end,
+                Err(error) => {
+                    self.protocol_error(id, &error);
+                    continue;
+                }
+            };
+            at += end;
+            begin = at;
+        }
+    }
+
+    /// Reads more of a large request straight into its own buffer.
+    fn read_large(&mut self, reader: &mut Reader, id: ClientId) -> Next {
+        let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
+        let Some(inbox) = &mut client.inbox else { return Next::Enough };
+        let fed = inbox.len();
+        // Whoever announces much gets memory as it comes, not as it is announced.
+        inbox.reserve(client.parser.wanted().clamp(LARGE, fed.max(4 * LARGE)));
+        match client.socket.read(inbox.room_mut()) {
+            Ok(Progress::Moved(length)) => {
+                client.readable = length == inbox.room() || client.hung_up;
+                inbox.filled_more(length);
+                self.recorder.handler().total_recv_client_bytes.add(length as u64);
+            }
+            Ok(Progress::WouldBlock) => {
+                client.readable = false;
+                return Next::Enough;
+            }
+            Ok(Progress::Closed) => return self.client_ended(id),
+            Err(error) => {
+                self.drop_client(id, &error);
+                return Next::Enough;
+            }
+        }
+        let arguments = &mut reader.arguments;
+        let end = match client.parser.feed(&inbox.filled()[fed..], &reader.limits, arguments) {
+            Ok(Parsed::Incomplete) => return Next::More,
+            Ok(Parsed::Request { end }) => fed + end,
+            // Nothing that large is inline: its limit is lower.
+            Ok(Parsed::Inline { end } | Parsed::Nothing { end }) => {
+                inbox.consume(fed + end);
+                return Next::More;
+            }
+            Err(error) => {
+                self.protocol_error(id, &error);
+                return Next::Enough;
+            }
+        };
+        let Some(mut request) = client.inbox.take() else { return Next::Enough };
+        if end < request.len() {
+            let mut rest = self.buffers.take(request.len() - end);
+            rest.push(&request.filled()[end..]);
+            client.inbox = Some(rest);
+            request.truncate(end);
+        }
+        arguments.index(request.filled());
+        self.dispatch(&reader.shared.conf.commands, &reader.arguments, id, Message::Owned(request));
+        Next::More
+    }
+
+    /// The client has closed its side. It still gets what it is owed.
+    fn client_ended(&mut self, id: ClientId) -> Next {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.readable = false;
+            client.ended = true;
+            client.intake = Intake::Closed;
+            client.inbox = None;
+            self.list_client(id);
+        }
+        Next::Enough
+    }
+
+    /// Whether somebody who is not read from is still there, as far as it can be told without
+    /// reading what it says.
+    fn watch_for_hang_up(&mut self, reader: &mut Reader, id: ClientId) -> Next {
+        let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
+        if client.intake == Intake::Closed && client.readable && !client.ended {
+            // It gets no more answers; what it says is thrown away, so that closing does not
+            // throw away the last reply on its way to it.
+            match client.socket.read(&mut reader.scratch) {
+                Ok(Progress::Moved(length)) => {
+                    client.readable = length == reader.scratch.len() || client.hung_up;
+                    return if client.readable { Next::More } else { Next::Enough };
+                }
+                Ok(Progress::WouldBlock) => client.readable = false,
+                Ok(Progress::Closed) => return self.client_ended(id),
+                Err(error) => self.drop_client(id, &error),
+            }
+        }
+        Next::Enough
+    }
+
+    /// Says what is wrong, after the replies to what was right, and takes no more.
+    fn protocol_error(&mut self, id: ClientId, error: &ProtocolError) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        log_notice!(
+            self.log,
+            "h {} c {} {} {}",
+            self.index,
+            client.peer,
+            client.socket.number(),
+            error
+        );
+        let mut reply = Vec::new();
+        error.reply(&mut reply);
+        let sequence = client.expect();
+        client.intake = Intake::Closed;
+        client.inbox = None;
+        self.answer(id, sequence, &reply);
+    }
+
+    /// Sends a client what is ready for it; ends it when nothing is left to be done for it.
+    pub(super) fn flush_client(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        client.listed = false;
+        let before = client.outbox.len();
+        let flushed = client.outbox.flush(&client.socket);
+        let sent = before - client.outbox.len();
+        self.recorder.handler().total_send_client_bytes.add(sent as u64);
+        if sent > 0 {
+            client.active_us = self.now_us;
+        }
+        match flushed {
+            Ok(Flushed::All) => {
+                if client.intake == Intake::Closed && client.owed() == 0 {
+                    return self.drop_client(id, "done");
+                }
+            }
+            Ok(Flushed::Blocked) => {
+                let unread = client.unread_bytes() as u64;
+                if unread > self.shared.conf.client_output_limit {
+                    log_warn!(
+                        self.log,
+                        "h {} c {} {} does not read {} bytes",
+                        self.index,
+                        client.peer,
+                        client.socket.number(),
+                        unread
+                    );
+                    return self.drop_client(id, "output limit");
+                }
+            }
+            Err(error) => return self.drop_client(id, &error),
+        }
+        if client.intake == Intake::Paused
+            && client.owed() <= IN_FLIGHT_MAX / 2
+            && client.outbox.len() <= UNREAD_MAX / 4
+        {
+            client.intake = Intake::Open;
+            self.eager_clients.push(id);
+        }
+        if let Some(line) = client.take_spare_line()
+            && line.places() <= LINE_KEPT
+            && self.lines.len() < LINES_KEPT
+        {
+            self.lines.push(line);
+        }
+    }
+
+    /// Lets a client go. Its requests go on; their replies find a stale id.
+    pub(super) fn drop_client(&mut self, id: ClientId, why: impl std::fmt::Display) {
+        if let Some(client) = self.clients.remove(id) {
+            log_debug!(
+                self.log,
+                "h {} remove c {} {} with {}",
+                self.index,
+                client.peer,
+                client.socket.number(),
+                why
+            );
+            self.set_load();
+        }
+    }
+}
+
+/// Whether a client has more to say now.
+enum Next {
+    More,
+    Enough,
+}

@@ -1,0 +1,771 @@
+//! Links to servers: opened, fed, listened to, lost.
+
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::super::connect_connection::{ConnectConnection, LinkState};
+use super::super::replies;
+use super::super::request::{
+    Awaiting, ClientId, Errand, HOPS_MAX, LinkId, Origin, Ticket, WholeId,
+};
+use super::super::shared::Mail;
+use super::dispatch::{Message, no_server_reply};
+use super::intake::Reader;
+use super::{Handler, LINK_BIT};
+use crate::base::address::Address;
+use crate::pool::{Failure, HealthRules, Server, ServerId, Slot};
+use crate::resp::redirect::{ErrorKind, Redirect};
+use crate::resp::writer::Sink;
+use crate::sys::{self, Endpoint, Event, Progress, Socket, Token};
+use crate::{log_info, log_notice, log_warn};
+
+/// A link that has much to say lets others have their turn after this many reads.
+const READS_PER_TURN: usize = 16;
+/// A reply that is larger is passed on while it comes.
+const STREAMED: usize = 16 << 10;
+
+/// Why a link ends.
+pub(super) enum Loss {
+    /// The server closed it, or the network did.
+    Closed,
+    /// The kernel says so.
+    Error(io::Error),
+    /// It could not be made.
+    Connect(io::Error),
+    /// The server refused a step of the handshake; the text is its reply.
+    Refused(Errand, String),
+    /// It took too long: to connect, or to answer.
+    TimeOut,
+    /// What came is not a reply, or nobody had asked.
+    Protocol(String),
+    /// Its server is no longer part of the topology.
+    Retired,
+}
+
+impl Handler {
+    /// Sends a request to a server.
+    ///
+    /// # Errors
+    ///
+    /// The reply that says that there is no connection: nothing was sent then.
+    pub(super) fn send(
+        &mut self,
+        server: ServerId,
+        database: u32,
+        message: Message<'_>,
+        ticket: Ticket,
+    ) -> Result<(), &'static [u8]> {
+        let Some(id) = self.shared_link(server, database) else {
+            return Err(replies::NO_SERVER_CONNECTION);
+        };
+        let Some(link) = self.links.get_mut(id) else {
+            return Err(replies::NO_SERVER_CONNECTION);
+        };
+        self.recorder.handler().total_requests.increment();
+        self.recorder.server(server.index()).requests.increment();
+        match message {
+            Message::Passing(bytes) => link.send(&self.buffers, bytes, ticket),
+            Message::Owned(buffer) => link.send_buffer(buffer, ticket),
+        }
+        self.list_link(id);
+        Ok(())
+    }
+
+    /// The link that requests for a database of a server travel on; opened if there is none.
+    #[inline]
+    fn shared_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        let open = self.pools.get(server.index()).and_then(|pool| pool.shared(database));
+        match open {
+            Some(link) if self.links.get(link).is_some() => Some(link),
+            _ if self.topology.server(server)?.health().is_failed() => None,
+            _ => self.open_link(server, database),
+        }
+    }
+
+    /// Begins to connect. Requests can be put in line at once.
+    #[cold]
+    pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        let target = Arc::clone(self.topology.server(server)?);
+        let common = &self.shared.conf.pool.common;
+        let deadline_us = self.now_us + common.connect_timeout_us;
+        let mut link = ConnectConnection::new(server, database, deadline_us);
+        link.addresses = target.endpoints().cloned().collect();
+        link.addresses.reverse();
+        self.put_handshake(&mut link, &target);
+        let id = self.links.insert(link);
+        if self.pools.len() <= server.index() {
+            self.pools.resize_with(server.index() + 1, Default::default);
+        }
+        self.pools[server.index()].share(database, id);
+        self.recorder.server(server.index()).connect.increment();
+        self.recorder.server(server.index()).connections.increment();
+        self.deadlines.links_by(deadline_us);
+        self.connect_next(id, io::ErrorKind::NotFound.into());
+        self.links.get(id).map(|_| id)
+    }
+
+    /// The first requests on every link: who we are, and what we want.
+    fn put_handshake(&self, link: &mut ConnectConnection, server: &Server) {
+        let mut steps = Vec::new();
+        if let Some(credentials) = server.credentials() {
+            let password = &*credentials.password;
+            steps.push(match &credentials.username {
+                Some(user) => (Errand::Auth, vec![&b"AUTH"[..], user.as_bytes(), password]),
+                None => (Errand::Auth, vec![&b"AUTH"[..], password]),
+            });
+        }
+        if self.topology.is_cluster() {
+            steps.push((Errand::Readonly, vec![&b"READONLY"[..]]));
+        }
+        let database = link.database.to_string();
+        if link.database != 0 {
+            steps.push((Errand::Select, vec![&b"SELECT"[..], database.as_bytes()]));
+        }
+        // A server that is loading its data, or shut in a failed disk, says so here.
+        steps.push((Errand::Ping, vec![&b"PING"[..]]));
+        let mut request = Vec::new();
+        for (errand, words) in &steps {
+            request.clear();
+            request.command(words);
+            link.send_errand(&self.buffers, *errand, &request, self.now_us);
+        }
+        link.log.raise_barrier();
+    }
+
+    /// Has a host name looked up; [`Handler::resolved`] goes on.
+    fn resolve(&mut self, id: LinkId, name: &str, port: u16) {
+        let deadline_us = self.now_us + self.shared.conf.pool.common.connect_timeout_us;
+        self.deadlines.links_by(deadline_us);
+        if let Some(link) = self.links.get_mut(id) {
+            link.state = LinkState::Resolving { deadline_us };
+        }
+        let (shared, index) = (Arc::clone(&self.shared), self.index);
+        self.shared.resolver.resolve(
+            name,
+            port,
+            Box::new(move |addresses| {
+                shared.handlers[index].post(Mail::Resolved { link: id, addresses });
+            }),
+        );
+    }
+
+    /// A host name has been looked up for a link.
+    pub(super) fn resolved(&mut self, id: LinkId, addresses: io::Result<Vec<SocketAddr>>) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if !matches!(link.state, LinkState::Resolving { .. }) {
+            // It took too long, and another address is being tried.
+            return;
+        }
+        match addresses {
+            Ok(addresses) => {
+                // In front of what else is known of the server; the next one stands last.
+                link.addresses.extend(addresses.into_iter().rev().map(Address::Ip));
+                self.connect_next(id, io::ErrorKind::NotFound.into());
+            }
+            Err(error) => self.connect_next(id, error),
+        }
+    }
+
+    /// Tries the next address of a server; `error` is how the one before went.
+    pub(super) fn connect_next(&mut self, id: LinkId, mut error: io::Error) {
+        loop {
+            let Some(link) = self.links.get_mut(id) else { return };
+            let endpoint = match link.addresses.pop() {
+                Some(Address::Ip(address)) => Endpoint::Ip(address),
+                Some(Address::Unix(path)) => Endpoint::Unix(path),
+                Some(Address::Host { name, port }) => return self.resolve(id, &name, port),
+                None => return self.lose_link(id, Loss::Connect(error)),
+            };
+            match self.connect(id, &endpoint) {
+                Ok(()) => return,
+                Err(failed) => error = failed,
+            }
+        }
+    }
+
+    fn connect(&mut self, id: LinkId, endpoint: &Endpoint) -> io::Result<()> {
+        let socket = sys::connect(endpoint)?;
+        if matches!(endpoint, Endpoint::Ip(_)) {
+            socket.set_no_delay()?;
+            let idle_s = self.shared.conf.pool.common.keep_alive_s;
+            if idle_s > 0 {
+                self.keep_alive(&socket, idle_s);
+            }
+        }
+        self.multiplexor.add(&socket, Token(id.to_u64() | LINK_BIT))?;
+        let deadline_us = self.now_us + self.shared.conf.pool.common.connect_timeout_us;
+        self.deadlines.links_by(deadline_us);
+        if let Some(link) = self.links.get_mut(id) {
+            link.socket = Some(socket);
+            link.state = LinkState::Connecting { deadline_us };
+        }
+        Ok(())
+    }
+
+    fn keep_alive(&self, socket: &Socket, idle_s: u32) {
+        if let Err(error) = socket.set_keep_alive(idle_s) {
+            log_warn!(self.log, "h {} settcpkeepalive({}) fail {}", self.index, idle_s, error);
+        }
+    }
+
+    pub(super) fn take_link_event(&mut self, id: LinkId, event: &Event) {
+        let Some(link) = self.links.get(id) else { return };
+        if matches!(link.state, LinkState::Connecting { .. }) {
+            if !(event.writable || event.hang_up) || !self.has_connected(id) {
+                return;
+            }
+        } else if event.writable && link.log.unsent() > 0 {
+            self.list_link(id);
+        }
+        if event.readable || event.hang_up {
+            self.read_link(id, event.hang_up);
+        }
+    }
+
+    /// The kernel has finished connecting, well or not.
+    fn has_connected(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.links.get_mut(id) else { return false };
+        let Some(socket) = &link.socket else { return false };
+        if let Err(error) = socket.connect_error() {
+            link.socket = None;
+            self.connect_next(id, error);
+            return false;
+        }
+        log_info!(
+            self.log,
+            "h {} s {} {} connect succ",
+            self.index,
+            link.server.index(),
+            socket.number()
+        );
+        let deadline_us = self.now_us + self.shared.conf.pool.common.connect_timeout_us;
+        let steps = u32::try_from(link.handshake_steps()).unwrap_or(u32::MAX);
+        link.state = LinkState::Handshaking { steps, deadline_us };
+        link.addresses = Vec::new();
+        self.deadlines.links_by(deadline_us);
+        self.list_link(id);
+        true
+    }
+
+    /// Sends what waits.
+    pub(super) fn flush_link(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.listed = false;
+        let (LinkState::Handshaking { .. } | LinkState::Ready, Some(socket)) =
+            (link.state, &link.socket)
+        else {
+            return;
+        };
+        let before = link.log.sent();
+        let flushed = link.log.flush(socket);
+        let sent = link.log.sent() - before;
+        let server = link.server.index();
+        if !link.timed {
+            // From now on somebody must look whether the answer comes in time.
+            link.timed = true;
+            let timeout_us = self.shared.conf.pool.common.server_timeout_us;
+            if timeout_us > 0 {
+                self.deadlines.links_by(self.now_us + timeout_us);
+            }
+        }
+        self.recorder.handler().total_send_server_bytes.add(sent);
+        self.recorder.server(server).send_bytes.add(sent);
+        if let Err(error) = flushed {
+            self.lose_link(id, Loss::Error(error));
+        }
+    }
+
+    fn read_link(&mut self, id: LinkId, hung_up: bool) {
+        // Taken out for the time of reading, so that replies can be handled where they lie.
+        let Some(mut reader) = self.reader.take() else { return };
+        for _ in 0..READS_PER_TURN {
+            if !self.read_link_once(&mut reader, id, hung_up) {
+                self.reader = Some(reader);
+                return;
+            }
+        }
+        self.reader = Some(reader);
+        self.eager_links.push(id);
+    }
+
+    /// Goes on with links that were not read to the end last turn.
+    pub(super) fn read_eager_links(&mut self) {
+        if self.eager_links.is_empty() {
+            return;
+        }
+        for id in mem::take(&mut self.eager_links) {
+            // Whether the server has hung up is not remembered; reading on finds out.
+            self.read_link(id, true);
+        }
+    }
+
+    /// Reads once and takes the replies that came. True when there may be more.
+    fn read_link_once(&mut self, reader: &mut Reader, id: LinkId, hung_up: bool) -> bool {
+        let scratch = &mut reader.scratch;
+        let Some(link) = self.links.get_mut(id) else { return false };
+        let Some(socket) = &link.socket else { return false };
+        let held = link.inbox.as_ref().map_or(0, |inbox| inbox.len());
+        let total = match socket.read(&mut scratch[held..]) {
+            Ok(Progress::Moved(length)) => {
+                if let Some(inbox) = link.inbox.take() {
+                    scratch[..held].copy_from_slice(inbox.filled());
+                }
+                link.heard_us = self.now_us;
+                let server = link.server.index();
+                self.recorder.handler().total_recv_server_bytes.add(length as u64);
+                self.recorder.server(server).recv_bytes.add(length as u64);
+                held + length
+            }
+            Ok(Progress::WouldBlock) => return false,
+            Ok(Progress::Closed) => {
+                self.lose_link(id, Loss::Closed);
+                return false;
+            }
+            Err(error) => {
+                self.lose_link(id, Loss::Error(error));
+                return false;
+            }
+        };
+        let more = total == scratch.len() || hung_up;
+        self.take_replies(scratch, id, held, total);
+        more
+    }
+
+    /// Handles the replies in `scratch[..total]`, of which the parser knows the first `fed`
+    /// bytes, and puts away what is left.
+    fn take_replies(&mut self, scratch: &[u8], id: LinkId, fed: usize, total: usize) {
+        let (mut begin, mut at, mut replies) = (0, fed, 0);
+        while at < total {
+            let Some(link) = self.links.get_mut(id) else { return };
+            let parsed = link.parser.feed(&scratch[at..total]);
+            let end = match parsed {
+                Ok(Some(end)) => at + end,
+                Ok(None) => break,
+                Err(error) => {
+                    return self.lose_link(id, Loss::Protocol(error.to_string()));
+                }
+            };
+            let reply = &scratch[begin..end];
+            let Some(awaiting) = link.awaiting.pop_front() else {
+                return self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
+            };
+            if !link.has_sent(&awaiting) {
+                return self.lose_link(id, Loss::Protocol("a reply before its request".into()));
+            }
+            link.streaming = false;
+            replies += 1;
+            match awaiting.origin {
+                Origin::Client { client, sequence } if reply[0] != b'-' => {
+                    if self.measures {
+                        self.measure(id, &awaiting);
+                    }
+                    // As `answer` does, for the case that nearly all replies are.
+                    if let Some(asker) = self.clients.get_mut(client) {
+                        asker.answer(&self.buffers, sequence, reply);
+                        if !asker.listed {
+                            asker.listed = true;
+                            self.busy_clients.push(client);
+                        }
+                    }
+                }
+                _ => self.take_reply(id, &awaiting, reply),
+            }
+            begin = end;
+            at = end;
+        }
+        let Some(link) = self.links.get_mut(id) else { return };
+        let released = link.awaiting.front().map_or(link.log.end(), |front| front.offset);
+        link.log.release(released);
+        let server = link.server;
+        self.recorder.handler().total_responses.add(replies);
+        self.recorder.server(server.index()).responses.add(replies);
+        if replies > 0 {
+            self.is_alive(server);
+        }
+        if begin < total {
+            self.put_away(id, &scratch[begin..total]);
+        }
+        if !self.fences.is_open() {
+            self.lower_fences();
+        }
+    }
+
+    /// Keeps the beginning of a reply for when the rest comes; a large one goes on at once.
+    fn put_away(&mut self, id: LinkId, piece: &[u8]) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let wanted = usize::try_from(link.parser.wanted()).unwrap_or(usize::MAX);
+        // An error may be a redirection, which must be read whole; there are no large ones.
+        let streams =
+            link.streaming || (piece[0] != b'-' && piece.len().saturating_add(wanted) >= STREAMED);
+        if !streams {
+            let mut inbox = self.buffers.take(piece.len());
+            inbox.push(piece);
+            link.inbox = Some(inbox);
+            return;
+        }
+        link.streaming = true;
+        let Some(awaiting) = link.awaiting.front() else {
+            return self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
+        };
+        match awaiting.origin {
+            Origin::Client { client, sequence } => self.answer_piece(client, sequence, piece),
+            Origin::Part { whole, part } => {
+                if let Some(whole) = self.wholes.get_mut(whole) {
+                    whole.answer_piece(part, piece);
+                }
+            }
+            Origin::Proxy(_) => link.collected.extend_from_slice(piece),
+            Origin::Nobody => {}
+        }
+    }
+
+    fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
+        let Some(client) = self.clients.get_mut(id) else { return };
+        let before = client.outbox.len();
+        match client.answer_piece(&self.buffers, sequence, piece) {
+            Ok(()) => {
+                let sent = (before + piece.len()).saturating_sub(client.outbox.len());
+                self.recorder.handler().total_send_client_bytes.add(sent as u64);
+                self.list_client(id);
+            }
+            Err(error) => self.drop_client(id, &error),
+        }
+    }
+
+    /// A reply that is more than something to pass on.
+    fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) {
+        if let Origin::Proxy(errand) = awaiting.origin {
+            return self.take_errand_reply(id, errand, reply);
+        }
+        if reply[0] == b'-' && self.take_error(id, awaiting, reply) {
+            return;
+        }
+        if self.measures {
+            self.measure(id, awaiting);
+        }
+        self.deliver(awaiting.origin, reply);
+    }
+
+    /// Tells the latency monitors how long a command took.
+    fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
+        if let (Some(command), Some(link)) = (awaiting.command, self.links.get(id)) {
+            let feeds = self.recorder.monitors().feeds(command.index());
+            let elapsed_us = self.now_us.saturating_sub(awaiting.since_us);
+            self.recorder.record_server_latency(feeds, link.server.index(), elapsed_us);
+        }
+    }
+
+    /// Gives a reply, or the end of it, to whoever asked.
+    pub(super) fn deliver(&mut self, origin: Origin, reply: &[u8]) {
+        match origin {
+            Origin::Client { client, sequence } => self.answer(client, sequence, reply),
+            Origin::Part { whole, part } => self.answer_part(whole, part, reply),
+            Origin::Proxy(_) | Origin::Nobody => {}
+        }
+    }
+
+    /// An error that a server gave. True when it was not the last word.
+    fn take_error(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
+        match ErrorKind::of(reply) {
+            Some(ErrorKind::Moved | ErrorKind::Ask) => self.redirect(id, awaiting, reply),
+            Some(ErrorKind::ClusterDown | ErrorKind::ReadOnly | ErrorKind::MasterDown) => {
+                self.refresh_soon();
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
+    fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
+        if awaiting.hops >= HOPS_MAX || !self.topology.is_cluster() {
+            return false;
+        }
+        let (Some(redirect), Some(link)) = (Redirect::parse(reply), self.links.get(id)) else {
+            return false;
+        };
+        let Some(answered) = self.topology.server(link.server) else { return false };
+        let (ask, slot) = (redirect.ask, redirect.slot);
+        let address = redirect.address(answered.address());
+        let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
+            return false;
+        };
+        let request = request.to_vec();
+        let Some(slot) = Slot::new(u64::from(slot)) else { return false };
+        let Some(server) = self.server_at(&address, slot, ask) else { return false };
+        if !ask {
+            self.refresh_soon();
+        }
+        self.follow(server, ask, &request, awaiting.again()).is_ok()
+    }
+
+    /// The server that a redirection names, which may be new; MOVED also makes it the owner.
+    fn server_at(&mut self, address: &Address, slot: Slot, ask: bool) -> Option<ServerId> {
+        let known = self.topology.find(address);
+        match known {
+            Some(server) if ask || self.topology.master_of_slot(slot) == Some(server) => {
+                return Some(server);
+            }
+            _ => {}
+        }
+        self.shared.current.update(|topology| {
+            if ask { topology.with_asked(address) } else { topology.with_moved(slot, address) }
+        });
+        self.shared.wake_all();
+        self.follow_topology();
+        self.topology.find(address)
+    }
+
+    /// Sends a request once more, elsewhere.
+    fn follow(
+        &mut self,
+        server: ServerId,
+        ask: bool,
+        request: &[u8],
+        ticket: Ticket,
+    ) -> Result<(), &'static [u8]> {
+        let Some(id) = self.shared_link(server, 0) else {
+            return Err(replies::NO_SERVER_CONNECTION);
+        };
+        let Some(link) = self.links.get_mut(id) else {
+            return Err(replies::NO_SERVER_CONNECTION);
+        };
+        if ask {
+            let mut asking = Vec::new();
+            asking.command(&[b"ASKING"]);
+            link.send_errand(&self.buffers, Errand::Asking, &asking, self.now_us);
+        }
+        link.send(&self.buffers, request, ticket);
+        self.list_link(id);
+        Ok(())
+    }
+
+    /// A reply to something that the proxy asked on its own behalf.
+    fn take_errand_reply(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
+        match errand {
+            Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
+                self.take_handshake_step(id, errand, reply);
+            }
+            Errand::Asking => {}
+            Errand::ClusterNodes => {
+                let Some(link) = self.links.get_mut(id) else { return };
+                let server = link.server;
+                let mut whole = mem::take(&mut link.collected);
+                whole.extend_from_slice(reply);
+                self.take_cluster_nodes(server, &whole);
+            }
+        }
+    }
+
+    fn take_handshake_step(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let LinkState::Handshaking { steps, deadline_us } = link.state else { return };
+        if reply[0] != b'+' {
+            let text = String::from_utf8_lossy(reply).trim_end().to_owned();
+            return self.lose_link(id, Loss::Refused(errand, text));
+        }
+        if steps > 1 {
+            link.state = LinkState::Handshaking { steps: steps - 1, deadline_us };
+            return;
+        }
+        link.state = LinkState::Ready;
+        link.log.lower_barrier();
+        self.list_link(id);
+    }
+
+    /// A server has answered.
+    fn is_alive(&self, server: ServerId) {
+        if let Some(target) = self.topology.server(server)
+            && target.health().succeed()
+        {
+            log_notice!(self.log, "h {} s {} mark server alive", self.index, target.address());
+        }
+    }
+
+    /// Ends a link. Every request on it gets its one reply, or another try where that is
+    /// provably safe.
+    pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
+        let Some(mut link) = self.links.remove(id) else { return };
+        self.recorder.server(link.server.index()).connections.decrement();
+        self.tell_loss(&link, &loss);
+        let was_ready = link.state == LinkState::Ready;
+        if let Some(target) = self.topology.server(link.server).cloned()
+            && let Some(failure) = failure_of(&loss, !link.awaiting.is_empty())
+        {
+            if target.health().fail(failure, self.now_us, &self.health_rules()) {
+                log_notice!(self.log, "server {} mark failure", target.address());
+                self.watch_failed_servers();
+            }
+            self.refresh_soon();
+        }
+        let mut awaiting = mem::take(&mut link.awaiting);
+        if link.streaming
+            && let Some(cut) = awaiting.pop_front()
+        {
+            self.cut_short(cut.origin);
+        }
+        for awaiting in awaiting {
+            if awaiting.origin == Origin::Nobody {
+                continue;
+            }
+            if let Origin::Proxy(_) = awaiting.origin {
+                continue;
+            }
+            let unsent = link.never_sent(&awaiting);
+            let again = was_ready && awaiting.hops == 0 && (unsent || awaiting.repeatable);
+            let request = link.log.request(awaiting.offset, awaiting.length as usize);
+            let outcome = match request {
+                Some(request) if again => self.send_again(link.database, request, awaiting.again()),
+                _ if unsent => Err(replies::NO_SERVER_CONNECTION),
+                _ => Err(replies::SERVER_CONNECTION_CLOSE),
+            };
+            if let Err(reply) = outcome {
+                self.deliver(awaiting.origin, reply);
+            }
+        }
+        if !self.fences.is_open() {
+            self.lower_fences();
+        }
+    }
+
+    /// Part of a large reply has come, and the rest will not.
+    fn cut_short(&mut self, origin: Origin) {
+        match origin {
+            Origin::Client { client, sequence } => {
+                let error = replies::SERVER_CONNECTION_CLOSE;
+                let Some(asker) = self.clients.get_mut(client) else { return };
+                if asker.replace_pieces(&self.buffers, sequence, error) {
+                    self.list_client(client);
+                } else {
+                    // It has some of the bytes already: nothing but the end of the connection
+                    // can tell it that the rest is missing.
+                    self.drop_client(client, "a reply cut short");
+                }
+            }
+            Origin::Part { whole, part } => self.cut_part_short(whole, part),
+            Origin::Proxy(_) | Origin::Nobody => {}
+        }
+    }
+
+    fn cut_part_short(&mut self, id: WholeId, part: u32) {
+        if let Some(whole) = self.wholes.get_mut(id) {
+            whole.forget_pieces(part);
+            self.answer_part(id, part, replies::SERVER_CONNECTION_CLOSE);
+        }
+    }
+
+    /// Routes a request of a lost link anew.
+    fn send_again(
+        &mut self,
+        database: u32,
+        request: &[u8],
+        ticket: Ticket,
+    ) -> Result<(), &'static [u8]> {
+        let mut arguments = mem::take(&mut self.arguments_again);
+        arguments.index(request);
+        let shared = Arc::clone(&self.shared);
+        let argument = |index| arguments.of(request, index);
+        let outcome = match shared.conf.commands.resolve(arguments.count(), argument) {
+            Ok(command) => {
+                let master = command.needs_master();
+                let server = match command.keys().first_key(arguments.count(), argument) {
+                    Some(key) => {
+                        let place = self.topology.place(argument(key));
+                        self.choose(place, master).map_err(no_server_reply)
+                    }
+                    None => self.any_server(master).ok_or(replies::NO_SERVER),
+                };
+                server.and_then(|server| {
+                    self.send(server, database, Message::Passing(request), ticket)
+                })
+            }
+            Err(_) => Err(replies::SERVER_CONNECTION_CLOSE),
+        };
+        self.arguments_again = arguments;
+        outcome
+    }
+
+    /// What the health of a server depends on.
+    pub(super) fn health_rules(&self) -> HealthRules {
+        let common = &self.shared.conf.pool.common;
+        HealthRules {
+            failure_limit: common.server_failure_limit,
+            retry_timeout_us: common.server_retry_timeout_us,
+            // To connect, and to get through the handshake.
+            probe_timeout_us: 2 * common.connect_timeout_us,
+        }
+    }
+
+    fn tell_loss(&self, link: &ConnectConnection, loss: &Loss) {
+        let address = match self.topology.server(link.server) {
+            Some(server) => server.address().to_string(),
+            None => format!("#{}", link.server.index()),
+        };
+        let number = link.socket.as_ref().map_or(-1, |socket| socket.number());
+        let (log, index) = (&self.log, self.index);
+        match loss {
+            Loss::Closed if link.awaiting.is_empty() => {
+                log_info!(log, "h {} s {} {} closed by the server", index, address, number);
+            }
+            Loss::Closed => log_notice!(
+                log,
+                "h {} s {} {} closed by the server with {} requests in flight",
+                index,
+                address,
+                number,
+                link.awaiting.len()
+            ),
+            Loss::Error(error) => log_warn!(
+                log,
+                "h {} s {} {} fail {} with {} requests in flight",
+                index,
+                address,
+                number,
+                error,
+                link.awaiting.len()
+            ),
+            Loss::Connect(error) => {
+                log_warn!(log, "h {} s {} {} connect fail {}", index, address, number, error);
+            }
+            Loss::Refused(errand, text) => log_warn!(
+                log,
+                "h {} s {} {} {} fail {}",
+                index,
+                address,
+                number,
+                errand.name(),
+                text
+            ),
+            Loss::TimeOut => log_warn!(
+                log,
+                "h {} s {} {} timed out with {} requests in flight",
+                index,
+                address,
+                number,
+                link.awaiting.len()
+            ),
+            Loss::Protocol(text) => {
+                log_warn!(log, "h {} s {} {} response parse error:{}", index, address, number, text)
+            }
+            Loss::Retired => {
+                log_info!(log, "h {} s {} {} is no longer used", index, address, number);
+            }
+        }
+    }
+}
+
+/// What a loss says about the health of the server; an idle connection may be closed any time.
+fn failure_of(loss: &Loss, in_flight: bool) -> Option<Failure> {
+    match loss {
+        Loss::Closed | Loss::Error(_) if in_flight => Some(Failure::Reset),
+        Loss::Closed | Loss::Error(_) | Loss::Retired => None,
+        Loss::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Some(Failure::ConnectTimeout)
+        }
+        Loss::Connect(_) => Some(Failure::ConnectRefused),
+        Loss::Refused(..) | Loss::Protocol(_) => Some(Failure::Protocol),
+        Loss::TimeOut => Some(Failure::Timeout),
+    }
+}

@@ -1,0 +1,145 @@
+//! Commands that the proxy answers itself.
+
+use std::mem;
+
+use super::super::accept_connection::Intake;
+use super::super::replies;
+use super::Handler;
+use super::dispatch::{Request, not_yet};
+use crate::log_notice;
+use crate::resp::command::{ClientCommand, LocalCommand};
+use crate::resp::writer::Sink;
+
+impl Handler {
+    pub(super) fn answer_locally(&mut self, local: LocalCommand, request: Request<'_>) {
+        let mut reply = mem::take(&mut self.spare.reply);
+        reply.clear();
+        self.write_local_reply(local, &request, &mut reply);
+        self.answer(request.client, request.sequence, &reply);
+        self.spare.keep_reply(reply);
+    }
+
+    fn write_local_reply(
+        &mut self,
+        local: LocalCommand,
+        request: &Request<'_>,
+        reply: &mut Vec<u8>,
+    ) {
+        match local {
+            LocalCommand::Ping if request.arguments.count() == 1 => reply.put(replies::PONG),
+            LocalCommand::Ping | LocalCommand::Echo => {
+                reply.bulk(request.argument(1));
+            }
+            LocalCommand::Select => self.select(request, reply),
+            LocalCommand::Quit => {
+                if let Some(client) = self.clients.get_mut(request.client) {
+                    client.intake = Intake::Closed;
+                }
+                reply.put(replies::OK);
+            }
+            LocalCommand::Auth => self.authenticate(request, reply),
+            LocalCommand::Readonly | LocalCommand::Readwrite => reply.put(replies::OK),
+            LocalCommand::Client(command) => self.client_command(command, request, reply),
+            LocalCommand::Info => self.info(request, reply),
+            _ => {
+                reply.put(b"-");
+                not_yet(request.command, reply);
+                reply.put(b"\r\n");
+            }
+        }
+    }
+
+    fn select(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) {
+        let Some(database) = number(request.argument(1)) else {
+            return reply.put(replies::NOT_AN_INTEGER);
+        };
+        if database >= u64::from(self.shared.conf.pool.common.databases) {
+            return reply.put(replies::DB_OUT_OF_RANGE);
+        }
+        if let Some(client) = self.clients.get_mut(request.client) {
+            client.database = u32::try_from(database).unwrap_or(0);
+        }
+        reply.put(replies::OK);
+    }
+
+    /// AUTH. A login that fails leaves the client who it was.
+    fn authenticate(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) {
+        let (user, password) = match request.arguments.count() {
+            2 => (None, request.argument(1)),
+            3 => (Some(request.argument(1)), request.argument(2)),
+            _ => return reply.put(replies::SYNTAX_ERROR),
+        };
+        match self.shared.authority.login(user, password) {
+            Ok(identity) => {
+                if let Some(client) = self.clients.get_mut(request.client) {
+                    client.identity = Some(identity);
+                }
+                reply.put(replies::OK);
+            }
+            Err(error) => {
+                if let Some(client) = self.clients.get(request.client) {
+                    log_notice!(self.log, "h {} c {} auth invalid", self.index, client.peer);
+                }
+                reply.error(error.text());
+            }
+        }
+    }
+
+    fn client_command(
+        &mut self,
+        command: ClientCommand,
+        request: &Request<'_>,
+        reply: &mut Vec<u8>,
+    ) {
+        let Some(client) = self.clients.get_mut(request.client) else { return };
+        match command {
+            ClientCommand::Id => {
+                reply.integer(i64::try_from(client.number).unwrap_or(i64::MAX));
+            }
+            ClientCommand::GetName if client.name.is_empty() => reply.put(replies::NULL),
+            ClientCommand::GetName => {
+                reply.bulk(&client.name);
+            }
+            ClientCommand::SetName => {
+                let name = request.argument(2);
+                if name.iter().all(u8::is_ascii_graphic) {
+                    client.name = name.into();
+                    reply.put(replies::OK);
+                } else {
+                    reply.put(replies::BAD_CLIENT_NAME);
+                }
+            }
+            ClientCommand::SetInfo => set_info(request, reply),
+            _ => {
+                reply.put(b"-");
+                not_yet(request.command, reply);
+                reply.put(b"\r\n");
+            }
+        }
+    }
+}
+
+/// `CLIENT SETINFO`: client libraries introduce themselves. Checked as Redis does it, and not
+/// kept: nothing here shows it yet.
+fn set_info(request: &Request<'_>, reply: &mut Vec<u8>) {
+    let (option, value) = (request.argument(2), request.argument(3));
+    let known = [&b"lib-name"[..], b"lib-ver"];
+    let Some(option) = known.into_iter().find(|known| option.eq_ignore_ascii_case(known)) else {
+        let shown = String::from_utf8_lossy(option);
+        reply.error(&format!("ERR Unrecognized option '{shown}'"));
+        return;
+    };
+    if value.iter().all(u8::is_ascii_graphic) {
+        return reply.put(replies::OK);
+    }
+    let name = String::from_utf8_lossy(option);
+    reply.error(&format!("ERR {name} cannot contain spaces, newlines or special characters."));
+}
+
+/// A decimal number without sign, blanks or leading zeros that Redis would not accept.
+fn number(digits: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(digits).ok()?;
+    let is_plain =
+        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if is_plain { text.parse().ok() } else { None }
+}

@@ -1,0 +1,327 @@
+//! What time asks for: topology, deadlines, probes.
+
+use std::io;
+use std::sync::Arc;
+
+use super::super::connect_connection::LinkState;
+use super::super::request::{Errand, LinkId};
+use super::Handler;
+use super::links::Loss;
+use crate::pool::{HostChoice, ServerId, parse_nodes};
+use crate::resp::reply::Reply;
+use crate::resp::writer::Sink;
+use crate::{log_debug, log_error, log_info, log_notice};
+
+/// When there is something to do although nothing happens; `u64::MAX` is never. All in
+/// microseconds of the monotonic clock.
+pub(super) struct Deadlines {
+    /// The first client may be idle for too long.
+    clients_us: u64,
+    /// The first link may have taken too long.
+    links_us: u64,
+    /// The topology is to be asked for.
+    refresh_us: u64,
+    /// A failed server is to be tried again.
+    probe_us: u64,
+    /// Accepting, which was paused, goes on.
+    pub accept_us: u64,
+    /// Whoever is still there is abandoned.
+    pub stop_us: u64,
+    /// The first fence falls by itself.
+    pub fences_us: u64,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        let never = u64::MAX;
+        Deadlines {
+            clients_us: never,
+            links_us: never,
+            refresh_us: never,
+            probe_us: never,
+            accept_us: never,
+            stop_us: never,
+            fences_us: never,
+        }
+    }
+}
+
+impl Deadlines {
+    /// The first of all.
+    #[inline]
+    pub fn next_us(&self) -> u64 {
+        let Deadlines { clients_us, links_us, refresh_us, probe_us, accept_us, stop_us, fences_us } =
+            *self;
+        let traffic_us = clients_us.min(links_us).min(fences_us);
+        traffic_us.min(refresh_us).min(probe_us).min(accept_us).min(stop_us)
+    }
+
+    /// Links are to be looked at by then.
+    pub fn links_by(&mut self, deadline_us: u64) {
+        self.links_us = self.links_us.min(deadline_us);
+    }
+}
+
+/// A topology that has just been asked for is not asked for again so soon, whatever happens.
+const REFRESH_PAUSE_US: u64 = 100_000;
+/// Links to servers that are gone are given this long to get their last answers.
+const RETIRE_US: u64 = 1_000_000;
+
+impl Handler {
+    /// What is to be done for the first time at once.
+    pub(super) fn begin_upkeep(&mut self) {
+        if self.index == 0 && self.topology.is_cluster() {
+            self.deadlines.refresh_us = self.now_us;
+        }
+        self.await_topology();
+    }
+
+    pub(super) fn do_upkeep(&mut self) {
+        let now_us = self.now_us;
+        if now_us >= self.deadlines.refresh_us {
+            self.refresh();
+        }
+        if now_us >= self.deadlines.links_us {
+            self.check_links();
+        }
+        if now_us >= self.deadlines.probe_us {
+            self.probe();
+        }
+        if now_us >= self.deadlines.clients_us {
+            self.check_clients();
+        }
+        if now_us >= self.deadlines.accept_us {
+            self.resume_listening();
+        }
+        if now_us >= self.deadlines.fences_us {
+            self.lower_fences();
+        }
+        if now_us >= self.deadlines.stop_us {
+            self.abandon_clients();
+        }
+    }
+
+    /// Something has happened that makes the topology doubtful.
+    pub(super) fn refresh_soon(&mut self) {
+        if self.topology.is_cluster() {
+            let earliest_us = self.shared.refreshed_us() + REFRESH_PAUSE_US;
+            let due_us = earliest_us.max(self.now_us);
+            self.deadlines.refresh_us = self.deadlines.refresh_us.min(due_us);
+        }
+    }
+
+    /// Asks one server who owns what. One handler does it at intervals; any may do it when it
+    /// has a reason.
+    fn refresh(&mut self) {
+        let interval_us = self.shared.conf.pool.common.refresh_interval_us;
+        self.deadlines.refresh_us =
+            if self.index == 0 { self.now_us + interval_us } else { u64::MAX };
+        let pause_us = REFRESH_PAUSE_US.min(interval_us);
+        if self.draining || !self.shared.claim_refresh(self.now_us, pause_us) {
+            return;
+        }
+        let Some(server) = self.topology.contact(&mut self.random) else { return };
+        let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
+        let link = match link {
+            Some(id) if self.links.get(id).is_some() => Some(id),
+            _ => self.open_link(server, 0),
+        };
+        if let Some(id) = link
+            && let Some(link) = self.links.get_mut(id)
+        {
+            // A server that has not answered the last time is not asked again.
+            if link.awaiting.iter().any(|awaiting| awaiting.is_errand(Errand::ClusterNodes)) {
+                return;
+            }
+            let mut request = Vec::new();
+            request.command(&[b"CLUSTER", b"NODES"]);
+            link.send_errand(&self.buffers, Errand::ClusterNodes, &request, self.now_us);
+            self.list_link(id);
+        }
+    }
+
+    /// A server has said who owns what.
+    pub(super) fn take_cluster_nodes(&mut self, server: ServerId, reply: &[u8]) {
+        let Some(text) = Reply::new(reply).text().filter(|_| reply[0] != b'-') else {
+            log_error!(self.log, "redis cluster nodes parse error: {}", reply.escape_ascii());
+            return;
+        };
+        let nodes = match parse_nodes(text) {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                log_error!(self.log, "redis cluster nodes parse error: {}", error);
+                return;
+            }
+        };
+        let published = self.shared.current.update(|topology| {
+            match topology.refreshed(&nodes, server, HostChoice::default()) {
+                Ok(refreshed) => {
+                    for note in &refreshed.notes {
+                        log_debug!(self.log, "redis cluster nodes {}", note);
+                    }
+                    refreshed.topology
+                }
+                Err(refused) => {
+                    log_notice!(self.log, "redis cluster nodes of a server refused: {}", refused);
+                    None
+                }
+            }
+        });
+        if published.is_some() {
+            self.shared.wake_all();
+            self.follow_topology();
+        }
+    }
+
+    /// Takes over the topology that somebody has published.
+    pub(super) fn follow_topology(&mut self) {
+        let topology = self.shared.current.load();
+        if topology.version() == self.topology.version() {
+            return;
+        }
+        let before = std::mem::replace(&mut self.topology, topology);
+        if self.index == 0 {
+            for server in self.topology.servers() {
+                if before.server(server.id()).is_none() {
+                    log_notice!(self.log, "create new server {}", server.address());
+                }
+            }
+            for server in before.servers() {
+                if self.topology.server(server.id()).is_none() {
+                    log_notice!(self.log, "server {} is gone", server.address());
+                }
+            }
+        }
+        self.raise_fences(&before);
+        self.lower_fences();
+        self.retire_links();
+        self.watch_failed_servers();
+    }
+
+    /// Closes links to servers that are gone, once they have answered.
+    fn retire_links(&mut self) {
+        for id in self.links.ids() {
+            let Some(link) = self.links.get(id) else { continue };
+            if self.topology.server(link.server).is_some() {
+                continue;
+            }
+            let patience_us = link.heard_us.saturating_add(RETIRE_US);
+            if link.awaiting.is_empty() || self.now_us >= patience_us.max(link.retired_us) {
+                self.lose_link(id, Loss::Retired);
+            } else {
+                if let Some(link) = self.links.get_mut(id)
+                    && link.retired_us == 0
+                {
+                    link.retired_us = self.now_us + RETIRE_US;
+                }
+                self.deadlines.links_by(self.now_us + RETIRE_US);
+            }
+        }
+    }
+
+    /// Ends links that have taken too long.
+    fn check_links(&mut self) {
+        self.deadlines.links_us = u64::MAX;
+        let timeout_us = self.shared.conf.pool.common.server_timeout_us;
+        let now_us = self.now_us;
+        for id in self.links.ids() {
+            let Some(link) = self.links.get_mut(id) else { continue };
+            let deadline_us = match link.state {
+                LinkState::Resolving { deadline_us }
+                | LinkState::Connecting { deadline_us }
+                | LinkState::Handshaking { deadline_us, .. } => deadline_us,
+                LinkState::Ready => match link.awaiting.front() {
+                    Some(front) if timeout_us > 0 => front.since_us.saturating_add(timeout_us),
+                    _ => {
+                        link.timed = false;
+                        u64::MAX
+                    }
+                },
+            };
+            if now_us < deadline_us {
+                self.deadlines.links_by(deadline_us);
+                continue;
+            }
+            match link.state {
+                LinkState::Connecting { .. } => {
+                    link.socket = None;
+                    self.connect_next(id, io::ErrorKind::TimedOut.into());
+                }
+                LinkState::Resolving { .. } => {
+                    self.connect_next(id, io::ErrorKind::TimedOut.into());
+                }
+                LinkState::Handshaking { .. } => {
+                    self.lose_link(id, Loss::Connect(io::ErrorKind::TimedOut.into()));
+                }
+                LinkState::Ready => self.lose_link(id, Loss::TimeOut),
+            }
+        }
+        self.retire_links();
+    }
+
+    /// Clients are to be looked at when the first of them may have been idle for too long.
+    pub(super) fn watch_clients(&mut self) {
+        let timeout_us = self.shared.conf.client_timeout_us;
+        if timeout_us > 0 && self.deadlines.clients_us == u64::MAX {
+            self.deadlines.clients_us = self.now_us.saturating_add(timeout_us);
+        }
+    }
+
+    /// Lets go of clients that have been idle for too long.
+    fn check_clients(&mut self) {
+        let timeout_us = self.shared.conf.client_timeout_us;
+        let mut next_us = u64::MAX;
+        for id in self.clients.ids() {
+            let Some(client) = self.clients.get_mut(id) else { continue };
+            if client.owed() > 0 {
+                client.active_us = self.now_us;
+            }
+            let deadline_us = client.active_us.saturating_add(timeout_us);
+            if self.now_us >= deadline_us {
+                log_info!(self.log, "h {} c {} idle for too long", self.index, client.peer);
+                self.drop_client(id, "timeout");
+            } else {
+                next_us = next_us.min(deadline_us);
+            }
+        }
+        self.deadlines.clients_us = next_us;
+    }
+
+    /// Failed servers are to be tried again when the first of them is due.
+    pub(super) fn watch_failed_servers(&mut self) {
+        let due = self.topology.servers().filter_map(|server| server.health().next_probe_us());
+        let next_us = due.min();
+        self.deadlines.probe_us = next_us.unwrap_or(u64::MAX);
+    }
+
+    /// Tries failed servers again. A handshake that succeeds is the proof of life.
+    fn probe(&mut self) {
+        let failed: Vec<_> = (self.topology.servers())
+            .filter(|server| server.health().is_failed())
+            .map(Arc::clone)
+            .collect();
+        let rules = self.health_rules();
+        for server in failed {
+            if server.health().claim_probe(self.now_us, &rules) {
+                let open = self.pools.get(server.id().index()).and_then(|pool| pool.shared(0));
+                let is_open = open.is_some_and(|id| self.links.get(id).is_some());
+                match open {
+                    Some(id) if is_open => self.ping(id),
+                    _ => drop(self.open_link(server.id(), 0)),
+                }
+            }
+        }
+        self.watch_failed_servers();
+    }
+
+    /// Asks for a sign of life on a link that is open; any reply is one.
+    fn ping(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.state == LinkState::Ready && link.awaiting.is_empty() {
+            let mut request = Vec::new();
+            request.command(&[b"PING"]);
+            link.send_errand(&self.buffers, Errand::Ping, &request, self.now_us);
+            self.list_link(id);
+        }
+    }
+}

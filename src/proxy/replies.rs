@@ -1,0 +1,33 @@
+//! The replies that the proxy gives of its own, as bytes ready to be sent.
+//!
+//! Where Redis has a reply for the case the text is Redis's, because client libraries match on
+//! it. Elsewhere it is predixy's, misspellings included, because scripts match on that.
+
+/// The command was done.
+pub const OK: &[u8] = b"+OK\r\n";
+/// `PING` without an argument.
+pub const PONG: &[u8] = b"+PONG\r\n";
+/// Nothing: the name of a client that has none.
+pub const NULL: &[u8] = b"$-1\r\n";
+/// There is no server that the request may be sent to.
+pub const NO_SERVER: &[u8] = b"-ERR no server avaliable\r\n";
+/// There is a server, but no connection to it: the request was never sent, it is safe to repeat.
+pub const NO_SERVER_CONNECTION: &[u8] = b"-ERR no server connection avaliable\r\n";
+/// The connection was lost, or its server too slow, after the request was sent: the server may
+/// have executed it.
+pub const SERVER_CONNECTION_CLOSE: &[u8] = b"-ERR server connection close\r\n";
+/// Nobody owns the slot of the key.
+pub const SLOT_NOT_SERVED: &[u8] = b"-CLUSTERDOWN Hash slot not served\r\n";
+/// The keys of one command live in different places.
+pub const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
+/// `SELECT` of a database that is not there.
+pub const DB_OUT_OF_RANGE: &[u8] = b"-ERR DB index is out of range\r\n";
+/// Where a number was expected.
+pub const NOT_AN_INTEGER: &[u8] = b"-ERR value is not an integer or out of range\r\n";
+/// A client beyond the limit; the connection is closed behind it.
+pub const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
+/// A command in a state where Redis would not know what to do with it.
+pub const SYNTAX_ERROR: &[u8] = b"-ERR syntax error\r\n";
+/// A client name with blanks or control characters.
+pub const BAD_CLIENT_NAME: &[u8] =
+    b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";

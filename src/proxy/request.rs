@@ -1,0 +1,124 @@
+//! What is in flight, as plain records.
+//!
+//! A request has no object of its own. The client it came from keeps a place for its reply in
+//! line (`Pending`, in `accept_connection.rs`), the link it went to keeps an [`Awaiting`], and
+//! each names the other by id. So every fate is one match, and whoever leaves takes its own
+//! records along: a reply for somebody who has left finds a stale id and is dropped.
+
+use super::accept_connection::AcceptConnection;
+use super::connect_connection::ConnectConnection;
+use super::whole::Whole;
+use crate::base::slab::Id;
+use crate::resp::command::CommandId;
+
+/// Names a client of one handler.
+pub type ClientId = Id<AcceptConnection>;
+/// Names a connection to a server of one handler.
+pub type LinkId = Id<ConnectConnection>;
+/// Names a request that was split by key.
+pub type WholeId = Id<Whole>;
+
+/// Who gets the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The request `sequence` of a client, see `AcceptConnection::expect`.
+    Client {
+        /// Who sent it.
+        client: ClientId,
+        /// Its number among the requests of that client.
+        sequence: u32,
+    },
+    /// One part of a split request.
+    Part {
+        /// What it is a part of.
+        whole: WholeId,
+        /// Its number among the parts.
+        part: u32,
+    },
+    /// The proxy itself.
+    Proxy(Errand),
+    /// Whoever asked has been told already that the reply comes too late.
+    Nobody,
+}
+
+/// What the proxy asks of servers on its own behalf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand {
+    /// `AUTH`, the first step of a handshake.
+    Auth,
+    /// `READONLY`: replicas of a cluster answer reads.
+    Readonly,
+    /// `SELECT`: all requests of a link are for one database.
+    Select,
+    /// `PING`, the last step of a handshake.
+    Ping,
+    /// `ASKING`, before a request that follows an ASK redirection.
+    Asking,
+    /// `CLUSTER NODES`: who owns which slots.
+    ClusterNodes,
+}
+
+/// A request that a server has yet to answer; they wait in the order they were sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaiting {
+    /// Who gets the reply.
+    pub origin: Origin,
+    /// Where its bytes lie in the link's request log.
+    pub offset: u64,
+    /// How many bytes they are.
+    pub length: u32,
+    /// When the request was taken from the client, in microseconds of the monotonic clock.
+    pub since_us: u64,
+    /// Which command of a client it is, for the latency monitors.
+    pub command: Option<CommandId>,
+    /// How often it was sent somewhere else already.
+    pub hops: u8,
+    /// Whether it may be sent again although a server may have executed it: a pure read.
+    pub repeatable: bool,
+}
+
+/// What is known of a request when it is sent: an [`Awaiting`] without its place in a log.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    /// Who gets the reply.
+    pub origin: Origin,
+    /// When the request was taken from the client, in microseconds of the monotonic clock.
+    pub since_us: u64,
+    /// Which command of a client it is.
+    pub command: Option<CommandId>,
+    /// How often it was sent somewhere else already.
+    pub hops: u8,
+    /// Whether it may be executed twice.
+    pub repeatable: bool,
+}
+
+/// How often a request follows MOVED and ASK before the redirection is the reply.
+///
+/// A cluster in the middle of a failover can bounce a request between two nodes for ever.
+pub const HOPS_MAX: u8 = 5;
+
+impl Errand {
+    /// The command as it appears in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Errand::Auth => "auth",
+            Errand::Readonly => "readonly",
+            Errand::Select => "select",
+            Errand::Ping => "ping",
+            Errand::Asking => "asking",
+            Errand::ClusterNodes => "cluster nodes",
+        }
+    }
+
+    /// Whether it is a step of the handshake of a new link.
+    pub fn is_handshake(self) -> bool {
+        matches!(self, Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping)
+    }
+}
+
+impl Awaiting {
+    /// Whether the proxy itself asked this.
+    pub fn is_errand(&self, errand: Errand) -> bool {
+        self.origin == Origin::Proxy(errand)
+    }
+}

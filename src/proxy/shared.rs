@@ -1,0 +1,198 @@
+//! What crosses threads, all of it.
+//!
+//! A handler owns everything it touches; what is here is what the others may see of it, and
+//! what belongs to the process. Counters have one writer each, the topology is replaced whole.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, mem};
+
+use super::auth::Authority;
+use super::request::LinkId;
+use crate::buffer::MemoryGauge;
+use crate::conf::Conf;
+use crate::logger::Logger;
+use crate::pool::Current;
+use crate::stats::Stats;
+use crate::sys::resolver::Resolver;
+use crate::sys::{Peer, Socket, Waker, clock};
+
+/// What all handlers and the main thread share.
+pub struct Shared {
+    /// The configuration as it was read.
+    pub conf: Conf,
+    /// Who may do what.
+    pub authority: Authority,
+    /// Where log lines go.
+    pub logger: Arc<Logger>,
+    /// The topology of now.
+    pub current: Current,
+    /// Looks up host names, away from the handlers.
+    pub resolver: Resolver,
+    /// Counters of handlers and servers.
+    pub stats: Stats,
+    /// One for each handler.
+    pub handlers: Vec<Neighbour>,
+    /// Most clients at a time.
+    pub clients_max: u64,
+    /// When the process started, in seconds since the epoch.
+    pub started_s: i64,
+    /// The same in microseconds of the monotonic clock.
+    pub started_us: u64,
+    stopping: AtomicBool,
+    abandoned: AtomicBool,
+    next_client: AtomicU64,
+    refreshed_us: AtomicU64,
+}
+
+/// What one handler shows to the others.
+pub struct Neighbour {
+    /// How many clients it has.
+    pub clients: AtomicUsize,
+    /// How much memory its buffers have.
+    pub memory: Arc<MemoryGauge>,
+    waker: Waker,
+    mailbox: Mutex<Vec<Mail>>,
+}
+
+/// What a handler is told by others.
+pub enum Mail {
+    /// Here is a client to serve.
+    Client(Socket, Peer),
+    /// This is what a host name stands for.
+    Resolved {
+        /// The link that asked.
+        link: LinkId,
+        /// All addresses, or why there are none.
+        addresses: io::Result<Vec<SocketAddr>>,
+    },
+}
+
+impl Neighbour {
+    /// A handler that is about to start.
+    ///
+    /// # Errors
+    ///
+    /// When the process may not open any more descriptors.
+    pub fn new() -> io::Result<Self> {
+        Ok(Neighbour {
+            clients: AtomicUsize::new(0),
+            memory: Arc::default(),
+            waker: Waker::new()?,
+            mailbox: Mutex::default(),
+        })
+    }
+
+    /// What wakes it.
+    pub fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Tells it something and wakes it.
+    pub fn post(&self, mail: Mail) {
+        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
+        self.waker.wake();
+    }
+
+    /// All that it was told since it last looked.
+    pub fn collect(&self) -> Vec<Mail> {
+        self.waker.drain();
+        mem::take(&mut *self.mailbox.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What [`Shared`] is made of.
+pub struct Parts {
+    /// See [`Shared::conf`].
+    pub conf: Conf,
+    /// See [`Shared::authority`].
+    pub authority: Authority,
+    /// See [`Shared::logger`].
+    pub logger: Arc<Logger>,
+    /// See [`Shared::current`].
+    pub current: Current,
+    /// See [`Shared::stats`].
+    pub stats: Stats,
+    /// See [`Shared::handlers`].
+    pub handlers: Vec<Neighbour>,
+    /// See [`Shared::clients_max`].
+    pub clients_max: u64,
+    /// See [`Shared::started_s`].
+    pub started_s: i64,
+}
+
+impl Shared {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        Shared {
+            conf: parts.conf,
+            authority: parts.authority,
+            logger: parts.logger,
+            current: parts.current,
+            resolver: Resolver::new(),
+            stats: parts.stats,
+            handlers: parts.handlers,
+            clients_max: parts.clients_max,
+            started_s: parts.started_s,
+            started_us: clock::monotonic_us(),
+            stopping: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            next_client: AtomicU64::new(1),
+            refreshed_us: AtomicU64::new(0),
+        }
+    }
+
+    /// Asks all handlers to finish what is in flight and stop.
+    pub fn stop(&self) {
+        self.stopping.store(true, Release);
+        self.wake_all();
+    }
+
+    /// Whether [`Shared::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Acquire)
+    }
+
+    /// Asks all handlers to stop without waiting for what is in flight.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Release);
+        self.stop();
+    }
+
+    /// Whether [`Shared::abandon`] was called.
+    pub fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Acquire)
+    }
+
+    /// Makes every handler look at what has changed.
+    pub fn wake_all(&self) {
+        for handler in &self.handlers {
+            handler.waker.wake();
+        }
+    }
+
+    /// How many clients there are.
+    pub fn clients(&self) -> usize {
+        self.handlers.iter().map(|handler| handler.clients.load(Relaxed)).sum()
+    }
+
+    /// The number of the next client.
+    pub fn next_client(&self) -> u64 {
+        self.next_client.fetch_add(1, Relaxed)
+    }
+
+    /// Whether the caller may ask for the topology now: true for one of all handlers, and not
+    /// again before `pause_us` have passed.
+    pub fn claim_refresh(&self, now_us: u64, pause_us: u64) -> bool {
+        let last = self.refreshed_us.load(Relaxed);
+        let is_due = last == 0 || now_us >= last.saturating_add(pause_us);
+        is_due && self.refreshed_us.compare_exchange(last, now_us.max(1), Relaxed, Relaxed).is_ok()
+    }
+
+    /// When the topology was last asked for, in microseconds of the monotonic clock; 0 is never.
+    pub fn refreshed_us(&self) -> u64 {
+        self.refreshed_us.load(Relaxed)
+    }
+}

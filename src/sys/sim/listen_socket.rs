@@ -1,0 +1,51 @@
+//! A simulated socket that others connect to.
+
+use std::io;
+
+use crate::base::address::Address;
+use crate::sys::sim::{leave, with};
+use crate::sys::{Peer, Socket};
+
+/// A listening socket. It never blocks.
+#[derive(Debug)]
+pub struct ListenSocket {
+    id: u32,
+}
+
+impl ListenSocket {
+    /// Listens at `address`, whatever host it is of.
+    ///
+    /// # Errors
+    ///
+    /// Somebody listens there already, or the name has no address.
+    pub fn bind(address: &Address) -> io::Result<ListenSocket> {
+        with(|state| state.bind(address)).map(|id| ListenSocket { id })
+    }
+
+    /// The next connection that waits, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left, if the faults have it so. The connection still waits then, and the
+    /// listener stays readable.
+    pub fn accept(&self) -> io::Result<Option<(Socket, Peer)>> {
+        let accepted = with(|state| state.accept(self.id))?;
+        Ok(accepted.map(|(id, peer)| (Socket::from_id(id), peer)))
+    }
+
+    /// Where it listens: with the port that the system chose, if that was left to it.
+    pub fn local_address(&self) -> Option<Address> {
+        with(|state| state.listening_at(self.id))
+    }
+
+    /// The world's number for this listener.
+    pub(in crate::sys) fn id(&self) -> u32 {
+        self.id
+    }
+}
+
+impl Drop for ListenSocket {
+    fn drop(&mut self) {
+        leave(|state| state.close_listener(self.id));
+    }
+}

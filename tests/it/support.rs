@@ -1,0 +1,85 @@
+//! What the integration tests stand on: real servers, the proxy under test, a client and a scripted
+//! server.
+//!
+//! In reading order: `scratch` (a folder that goes away), `process` (a child that never outlives
+//! us), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`, `proxy`,
+//! `fake_server`. Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
+//! calls [`wait_until`].
+
+mod client;
+mod fake_server;
+mod process;
+mod proxy;
+mod redis_cluster;
+mod redis_server;
+mod scratch;
+mod value;
+
+use std::collections::HashSet;
+use std::net::TcpListener;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use client::{Client, Lost, wire};
+pub use fake_server::{Answer, FakeServer, Heard, nodes_line};
+pub use process::{Process, program_exists};
+pub use proxy::{Address, Proxy, binary, is_original};
+pub use redis_cluster::{RedisCluster, key_in_slots, slot_of};
+pub use redis_server::RedisServer;
+pub use scratch::Scratch;
+pub use value::{Value, array, bulk, error, int, ok, simple};
+
+/// How long a thing that should happen at once may take on a machine that is busy with something
+/// else.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Polls until `condition` holds; the only way for a test to wait.
+#[track_caller]
+pub fn wait_until(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + deadline;
+    while !condition() {
+        assert!(Instant::now() < until, "after {deadline:?} still not: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A port that was free a moment ago and that no other test of this process was given.
+///
+/// Whoever binds it must still be ready to find it taken, and ask again.
+pub fn free_port() -> u16 {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    loop {
+        let probe = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
+        let port = probe.local_addr().expect("the address of a bound socket").port();
+        // A cluster node talks to its like on port + 10000, which has to be a port as well.
+        let Some(bus) = port.checked_add(10_000) else { continue };
+        if TcpListener::bind(("127.0.0.1", bus)).is_err() {
+            continue;
+        }
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = given.get_or_insert_default();
+        if given.len() < 4000 && given.insert(port) && given.insert(bus) {
+            return port;
+        }
+    }
+}
+
+/// Three masters and three replicas that all tests share; whoever changes the topology starts a
+/// cluster of their own, and everybody uses keys with a prefix of their own.
+pub fn shared_cluster() -> &'static RedisCluster {
+    static CLUSTER: OnceLock<RedisCluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| RedisCluster::start(3, 1))
+}
+
+/// Says why a test is not for the original program; `true` means: leave.
+///
+/// The suite also runs against the C++ predixy (`make compat PROXY=path`). What it gets wrong, or
+/// never had, is named by each test in one line.
+pub fn original_differs(how: &str) -> bool {
+    let skip = is_original();
+    if skip {
+        eprintln!("not for the original: {how}");
+    }
+    skip
+}

@@ -1,0 +1,125 @@
+//! A child process that never outlives the tests, however they end.
+//!
+//! Statics are not dropped, and a killed test runs no destructor. So one shell, the keeper, is told
+//! the id of every child, and when its standard input closes it ends those that are left and
+//! removes our folder.
+
+use std::io::Write;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::scratch;
+
+/// A running program; killed on drop.
+pub struct Process {
+    child: Child,
+    status: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts `command`.
+    pub fn start(command: &mut Command) -> Process {
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        tell_keeper("started", child.id());
+        Process { child, status: None }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal by name, such as `STOP`.
+    pub fn signal(&self, name: &str) {
+        let script = format!("kill -s {name} {}", self.id());
+        let status = Command::new("sh").args(["-c", &script]).status().expect("sh");
+        assert!(status.success(), "{script}: {status}");
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait().expect("the state of a child");
+            if self.status.is_some() {
+                tell_keeper("ended", self.child.id());
+            }
+        }
+        self.status
+    }
+
+    /// Waits for its end; `None` if it is still there after `deadline`.
+    pub fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
+        let until = Instant::now() + deadline;
+        while self.ended().is_none() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.status
+    }
+
+    /// Ends it without asking, and waits for that.
+    pub fn kill(&mut self) {
+        if self.ended().is_none() {
+            let _ = self.child.kill();
+            self.status = self.child.wait().ok();
+            tell_keeper("ended", self.child.id());
+        }
+    }
+
+    /// How much memory it occupies.
+    pub fn resident_kb(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        if let Some(line) = status.lines().find_map(|line| line.strip_prefix("VmRSS:")) {
+            return line.trim().trim_end_matches(" kB").parse().expect("VmRSS in kB");
+        }
+        let output = Command::new("ps")
+            .args(["-o", "rss=", "-p", &self.id().to_string()])
+            .output()
+            .expect("ps");
+        String::from_utf8_lossy(&output.stdout).trim().parse().expect("a size from ps")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Whether a program of this name, or at this path, can be started.
+pub fn program_exists(program: &str) -> bool {
+    Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok()
+}
+
+fn tell_keeper(what: &str, id: u32) {
+    static KEEPER: OnceLock<Mutex<Child>> = OnceLock::new();
+    let keeper = KEEPER.get_or_init(|| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", KEEPER_SCRIPT, "keeper"]).arg(scratch::root());
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Mutex::new(shell.spawn().expect("sh"))
+    });
+    let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+    let input = keeper.stdin.as_mut().expect("a piped standard input");
+    writeln!(input, "{what} {id}").expect("the keeper of our processes");
+}
+
+const KEEPER_SCRIPT: &str = r#"
+trap '' INT TERM HUP
+left=' '
+while read -r what id; do
+    case $what in
+        started) left="$left$id " ;;
+        ended) left="${left%%" $id "*} ${left#*" $id "}" ;;
+    esac
+done
+for id in $left; do kill -9 "$id"; done
+rm -rf -- "$1"
+"#;

@@ -1,0 +1,210 @@
+//! A real Redis Cluster on loopback, and the things that happen to one.
+
+use std::time::Duration;
+
+use super::{Client, RedisServer, SOON, Value, wait_until};
+
+/// Masters first, in the order of their slots, then the replicas of the first, of the second and so
+/// on.
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+    ids: Vec<String>,
+    masters: usize,
+    replicas_each: usize,
+}
+
+impl RedisCluster {
+    /// Starts a cluster that does not fail over by itself while a test runs.
+    pub fn start(masters: usize, replicas_each: usize) -> RedisCluster {
+        RedisCluster::start_with(masters, replicas_each, Duration::from_secs(60))
+    }
+
+    /// Starts a cluster whose nodes are given up after `node_timeout`.
+    pub fn start_with(
+        masters: usize,
+        replicas_each: usize,
+        node_timeout: Duration,
+    ) -> RedisCluster {
+        let timeout = node_timeout.as_millis().to_string();
+        let count = masters * (1 + replicas_each);
+        let nodes: Vec<RedisServer> = (0..count).map(|_| start_node(&timeout)).collect();
+        let ids = nodes.iter().map(|node| node.client().line("CLUSTER MYID").text()).collect();
+        let cluster = RedisCluster { nodes, ids, masters, replicas_each };
+        cluster.join();
+        cluster
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// A node by its place.
+    pub fn node(&self, index: usize) -> &RedisServer {
+        &self.nodes[index]
+    }
+
+    /// A node by its place, to kill or restart it.
+    pub fn node_mut(&mut self, index: usize) -> &mut RedisServer {
+        &mut self.nodes[index]
+    }
+
+    /// The id of a node.
+    pub fn id(&self, index: usize) -> &str {
+        &self.ids[index]
+    }
+
+    /// The place of the first replica of a master.
+    pub fn replica_of(&self, master: usize) -> usize {
+        self.masters + master * self.replicas_each
+    }
+
+    /// The slots that a master was given, end excluded.
+    pub fn slots_of(&self, master: usize) -> std::ops::Range<u16> {
+        range(master, self.masters)
+    }
+
+    /// A key that begins with `prefix` and belongs to this master.
+    pub fn key_on(&self, master: usize, prefix: &str) -> String {
+        key_in_slots(self.slots_of(master), prefix)
+    }
+
+    /// A configuration for it with all nodes as seeds, as little as is needed.
+    pub fn conf(&self) -> String {
+        self.conf_with("")
+    }
+
+    /// The same with more lines inside the pool.
+    pub fn conf_with(&self, lines: &str) -> String {
+        let servers: String =
+            self.nodes.iter().map(|node| format!("        + {}\n", node.address())).collect();
+        format!("ClusterServerPool {{\n{lines}\n    Servers {{\n{servers}    }}\n}}\n")
+    }
+
+    /// Moves one slot with its keys to another master, step by step as `redis-cli --cluster
+    /// reshard` does.
+    pub fn migrate_slot(&self, slot: u16, from: usize, to: usize) {
+        self.begin_migration(slot, from, to);
+        while self.migrate_keys(slot, from, to, 10) > 0 {}
+        self.end_migration(slot, from, to);
+    }
+
+    /// Marks a slot as being on its way.
+    pub fn begin_migration(&self, slot: u16, from: usize, to: usize) {
+        let (source, target) = (&self.ids[from], &self.ids[to]);
+        expect_ok(
+            &mut self.nodes[to].client(),
+            &format!("CLUSTER SETSLOT {slot} IMPORTING {source}"),
+        );
+        expect_ok(
+            &mut self.nodes[from].client(),
+            &format!("CLUSTER SETSLOT {slot} MIGRATING {target}"),
+        );
+    }
+
+    /// Moves up to `count` keys of a slot, and tells how many there were.
+    pub fn migrate_keys(&self, slot: u16, from: usize, to: usize, count: usize) -> usize {
+        let mut source = self.nodes[from].client();
+        let keys = source.line(&format!("CLUSTER GETKEYSINSLOT {slot} {count}"));
+        let keys: Vec<String> = keys.elements().iter().map(Value::text).collect();
+        if !keys.is_empty() {
+            let port = self.nodes[to].port().to_string();
+            let mut words = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "10000", "KEYS"];
+            words.extend(keys.iter().map(String::as_str));
+            let reply = source.cmd(&words);
+            assert!(matches!(reply, Value::Simple(_)), "MIGRATE: {reply:?}");
+        }
+        keys.len()
+    }
+
+    /// Makes the new owner known: first to itself, then to the old one, then to the others.
+    pub fn end_migration(&self, slot: u16, from: usize, to: usize) {
+        let owner = format!("CLUSTER SETSLOT {slot} NODE {}", self.ids[to]);
+        let others = (0..self.masters).filter(|&master| master != from && master != to);
+        for master in [to, from].into_iter().chain(others) {
+            expect_ok(&mut self.nodes[master].client(), &owner);
+        }
+    }
+
+    /// Makes a replica take over from its master, both alive, and waits until it has.
+    pub fn fail_over_to(&self, replica: usize) {
+        let mut client = self.nodes[replica].client();
+        expect_ok(&mut client, "CLUSTER FAILOVER");
+        wait_until(SOON, "the replica to be master", || is_master(&mut client));
+    }
+
+    fn join(&self) {
+        let mut clients: Vec<Client> = self.nodes.iter().map(RedisServer::client).collect();
+        for (index, client) in clients.iter_mut().enumerate() {
+            expect_ok(client, &format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1));
+            if index < self.masters {
+                let slots = range(index, self.masters).map(|slot| slot.to_string());
+                let words: Vec<String> =
+                    ["CLUSTER", "ADDSLOTS"].map(str::to_owned).into_iter().chain(slots).collect();
+                assert_eq!(client.cmd(&words), super::ok());
+            }
+        }
+        for node in &self.nodes[1..] {
+            expect_ok(&mut clients[0], &format!("CLUSTER MEET 127.0.0.1 {}", node.port()));
+        }
+        for (index, client) in clients.iter_mut().enumerate().skip(self.masters) {
+            let master = (index - self.masters) / self.replicas_each;
+            let replicate = format!("CLUSTER REPLICATE {}", self.ids[master]);
+            wait_until(SOON, "the replica to know its master", || {
+                client.line(&replicate) == super::ok()
+            });
+        }
+        for client in &mut clients {
+            wait_until(SOON, "every node to know the whole cluster", || self.is_settled(client));
+        }
+        for client in &mut clients[self.masters..] {
+            let online =
+                || client.line("INFO replication").text().contains("master_link_status:up");
+            wait_until(SOON, "the replica to be in step", online);
+        }
+    }
+
+    fn is_settled(&self, client: &mut Client) -> bool {
+        let nodes = client.line("CLUSTER NODES").text();
+        let replicas = nodes.lines().filter(|line| line.contains("slave")).count();
+        client.line("CLUSTER INFO").text().contains("cluster_state:ok")
+            && nodes.lines().count() == self.len()
+            && replicas == self.len() - self.masters
+            && !nodes.contains("handshake")
+    }
+}
+
+/// The slot of a key.
+pub fn slot_of(key: &[u8]) -> u16 {
+    let tag = key.iter().position(|&byte| byte == b'{').and_then(|open| {
+        let length = key[open + 1..].iter().position(|&byte| byte == b'}')?;
+        (length > 0).then(|| &key[open + 1..open + 1 + length])
+    });
+    crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key)) % 16384
+}
+
+/// A key that begins with `prefix` and falls into one of these slots.
+pub fn key_in_slots(slots: std::ops::Range<u16>, prefix: &str) -> String {
+    let mut keys = (0..).map(|number| format!("{prefix}{number}"));
+    keys.find(|key| slots.contains(&slot_of(key.as_bytes()))).expect("endless numbers")
+}
+
+fn start_node(timeout: &str) -> RedisServer {
+    let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", timeout];
+    let more = ["--cluster-replica-validity-factor", "0", "--repl-ping-replica-period", "1"];
+    RedisServer::start_with(&[options, more].concat())
+}
+
+fn range(master: usize, masters: usize) -> std::ops::Range<u16> {
+    let cut = |index: usize| u16::try_from(16384 * index / masters).expect("a slot number");
+    cut(master)..cut(master + 1)
+}
+
+fn is_master(client: &mut Client) -> bool {
+    client.line("ROLE").elements()[0] == super::bulk("master")
+}
+
+#[track_caller]
+fn expect_ok(client: &mut Client, line: &str) {
+    assert_eq!(client.line(line), super::ok(), "{line}");
+}

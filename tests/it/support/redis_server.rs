@@ -1,0 +1,121 @@
+//! One real `redis-server` on loopback. `REDIS_SERVER=path` chooses which.
+
+use std::env;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Client, Process, Scratch, free_port};
+
+/// A running server; killed, with its folder, on drop.
+pub struct RedisServer {
+    // Dropped in this order: first the process, then the folder it works in.
+    process: Process,
+    scratch: Scratch,
+    port: u16,
+    options: Vec<String>,
+}
+
+impl RedisServer {
+    /// Starts a server with nothing in it.
+    pub fn start() -> RedisServer {
+        RedisServer::start_with(&[])
+    }
+
+    /// Starts a server with more options, such as `["--requirepass", "secret"]`.
+    pub fn start_with(options: &[&str]) -> RedisServer {
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let scratch = Scratch::new("redis");
+        for _ in 0..20 {
+            let port = free_port();
+            // Somebody may have taken the port in the meantime; then the server ends by itself.
+            if let Some(process) = launch(&scratch, port, &options) {
+                return RedisServer { process, scratch, port, options };
+            }
+        }
+        panic!("redis-server does not start: {}", scratch.read("redis.log"));
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `127.0.0.1:port`
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A new connection to it.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::to_port(self.port)
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, on the same port and in the same folder.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        for _ in 0..20 {
+            if let Some(process) = launch(&self.scratch, self.port, &self.options) {
+                self.process = process;
+                return;
+            }
+        }
+        panic!("redis-server does not start again: {}", self.scratch.read("redis.log"));
+    }
+
+    /// Stops it where it stands: it accepts and never answers.
+    pub fn pause(&self) {
+        self.process.signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.process.signal("CONT");
+    }
+
+    /// Cuts all connections of ordinary clients, which the proxy's are, and tells how many there
+    /// were.
+    #[track_caller]
+    pub fn kill_client_connections(&self) -> i64 {
+        self.client().line("CLIENT KILL TYPE normal SKIPME yes").number()
+    }
+}
+
+/// Where the server's program is.
+fn program() -> String {
+    env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+fn launch(scratch: &Scratch, port: u16, options: &[String]) -> Option<Process> {
+    let mut command = Command::new(program());
+    command.current_dir(scratch.path()).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.args(["--save", "", "--appendonly", "no", "--logfile", "redis.log"]);
+    command.args(["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"]);
+    command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = Process::start(&mut command);
+    let until = Instant::now() + Duration::from_secs(10);
+    while process.ended().is_none() && Instant::now() < until {
+        if is_ours(port, process.id(), options) {
+            return Some(process);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+/// Whether the server that answers there is the one we started, and not a stranger on the same
+/// port.
+fn is_ours(port: u16, id: u32, options: &[String]) -> bool {
+    let Ok(mut client) = Client::try_connect(&super::Address::Tcp(port)) else { return false };
+    client.set_deadline(Duration::from_secs(5));
+    if let Some(at) = options.iter().position(|option| option == "--requirepass") {
+        let _ = client.try_cmd(&["AUTH", &options[at + 1]]);
+    }
+    let Ok(info) = client.try_cmd(&["INFO", "server"]) else { return false };
+    matches!(&info, super::Value::Bulk(_)) && info.text().contains(&format!("process_id:{id}\r\n"))
+}
