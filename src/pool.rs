@@ -21,6 +21,8 @@ mod standalone_server_pool;
 mod cluster_nodes_parser;
 #[cfg(test)]
 mod cluster_nodes_samples;
+#[cfg(test)]
+mod test_support;
 mod cluster_server_pool;
 mod sentinel_server_pool;
 mod server_pool;

@@ -11,3 +11,8 @@ pub mod response_parser;
 pub mod reply;
 pub mod redirect;
 pub mod writer;
+
+#[cfg(test)]
+#[path = "../tests/fuzz/reference.rs"]
+#[allow(clippy::cast_possible_truncation, reason = "plain beats exact here: lengths were checked")]
+mod reference;

@@ -1,5 +1,7 @@
 //! `Authority`: who may do what. Reads the block; whom a client is, the proxy asks later.
 
+use std::collections::HashMap;
+
 use super::block::{self, Seen};
 use super::conf_error::Report;
 use super::conf_parser::Node;
@@ -49,6 +51,7 @@ pub struct IdentityDraft {
 /// Reads the block.
 pub(super) fn read(node: &Node, report: &mut Report) -> AuthorityConf {
     let mut identities: Vec<IdentityConf> = Vec::new();
+    let mut known = HashMap::new();
     block::require_scope(node, "Authority", report);
     for auth in &node.scope {
         if !auth.is("Auth") {
@@ -56,15 +59,17 @@ pub(super) fn read(node: &Node, report: &mut Report) -> AuthorityConf {
             continue;
         }
         let Some(new) = read_identity(auth, report) else { continue };
-        let same = |known: &IdentityConf| known.user == new.user && known.password == new.password;
-        if let Some(at) = identities.iter().position(same) {
+        let key = (new.user.clone(), new.password.clone());
+        if let Some(earlier) = known.get(&key).and_then(|at: &usize| identities.get_mut(*at)) {
             report.warn(
                 &auth.place,
                 "Auth has the user and password of an earlier one, which is ignored",
             );
-            identities.remove(at);
+            *earlier = new;
+        } else {
+            known.insert(key, identities.len());
+            identities.push(new);
         }
-        identities.push(new);
     }
     AuthorityConf { identities }
 }

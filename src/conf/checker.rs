@@ -1,6 +1,8 @@
 //! Makes a `Conf` of a tree: the keys and blocks outside of all others, and what must fit
 //! together.
 
+use std::collections::HashSet;
+
 use super::block::{self, Seen};
 use super::conf_error::{ConfError, Report};
 use super::conf_parser::{Node, Tree};
@@ -23,9 +25,10 @@ pub(super) fn check(tree: &Tree, overrides: &[Override], report: &mut Report) ->
         conf.pool = pool;
     }
     let centers = blocks.data_center.map(|node| data_center::read(node, report));
+    let mut monitor_names = HashSet::new();
     for node in &blocks.latency_monitors {
         let monitor = latency_monitor::read(node, &conf.commands, tree.complete, report);
-        if conf.latency_monitors.iter().any(|known| known.name == monitor.name) {
+        if !monitor_names.insert(monitor.name.clone()) {
             let message = format!("LatencyMonitor \"{}\" duplicate", monitor.name);
             report.error(Some(&node.place), message);
         }

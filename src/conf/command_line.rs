@@ -108,3 +108,91 @@ fn no_file(program: &OsStr) -> CommandLine {
     let message = format!("start {} arguments invalid", program.display());
     CommandLine::Wrong(ConfError::new(None, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &str) -> CommandLine {
+        CommandLine::parse(arguments.split(' ').filter(|word| !word.is_empty()).map(OsString::from))
+    }
+
+    /// File and overrides of a start, or of a check.
+    #[track_caller]
+    fn check(arguments: &str, file: &str, want: &[(&str, &str)]) {
+        let (path, overrides) = match parse(arguments) {
+            CommandLine::Run { path, overrides } | CommandLine::Check { path, overrides } => {
+                (path, overrides)
+            }
+            other => panic!("{arguments}: {other:?}"),
+        };
+        assert_eq!(path, PathBuf::from(file));
+        let got: Vec<_> = overrides
+            .iter()
+            .map(|one| (one.name, String::from_utf8_lossy(&one.value).into_owned()))
+            .collect();
+        let want: Vec<_> = want.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        assert_eq!(got, want);
+    }
+
+    #[track_caller]
+    fn check_wrong(arguments: &str, want: &str) {
+        match parse(arguments) {
+            CommandLine::Wrong(error) => assert_eq!(error.to_string(), want),
+            other => panic!("{arguments}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_first_argument_decides() {
+        assert!(matches!(parse("predixy -h"), CommandLine::Help));
+        assert!(matches!(parse("predixy --help more"), CommandLine::Help));
+        assert!(matches!(parse("predixy -v"), CommandLine::Version));
+        assert!(matches!(parse("predixy --version"), CommandLine::Version));
+        assert!(matches!(parse("predixy -t a.conf"), CommandLine::Check { .. }));
+        assert!(matches!(parse("predixy a.conf"), CommandLine::Run { .. }));
+        check("predixy --check a.conf --Name=x", "a.conf", &[("Name", "x")]);
+        check("predixy -V", "-V", &[]);
+        check_wrong("predixy", "start predixy arguments invalid");
+        check_wrong("predixy -t", "start predixy arguments invalid");
+        check_wrong("", "start  arguments invalid");
+        check_wrong("predixy a.conf -v", "invalid argument \"-v\"");
+    }
+
+    #[test]
+    fn options_are_prefixes_in_any_case() {
+        check(
+            "predixy a.conf --Name=a=b --BIND=/tmp/x --workerthreads=4 --LocalDC= --name=c",
+            "a.conf",
+            &[
+                ("Name", "a=b"),
+                ("Bind", "/tmp/x"),
+                ("WorkerThreads", "4"),
+                ("LocalDC", ""),
+                ("Name", "c"),
+            ],
+        );
+        check_wrong("predixy a.conf --Name x", "invalid argument \"--Name\"");
+        check_wrong("predixy a.conf --Names=x", "invalid argument \"--Names=x\"");
+        check_wrong("predixy a.conf -Name=x", "invalid argument \"-Name=x\"");
+        check_wrong("predixy a.conf --Log=x", "invalid argument \"--Log=x\"");
+    }
+
+    #[test]
+    fn the_usage_is_predixys() {
+        let want = "Usage: \n   ./p <conf-file> [options]\n   ./p -h or --help\n   \
+                    ./p -v or --version\n\nOptions:\n   --Name=name        set current service name\n   \
+                    --Bind=addr        set bind address, eg:127.0.0.1:7617, /tmp/predixy\n   \
+                    --WorkerThreads=N  set worker threads\n   --LocalDC=dc       set local dc\n";
+        assert_eq!(usage(OsStr::new("./p")), want);
+        assert!(version(OsStr::new("./p")).starts_with("./p predixy-"));
+    }
+
+    #[test]
+    fn a_wrong_argument_is_told_as_predixy_does() {
+        let CommandLine::Wrong(error) = parse("predixy") else { panic!("accepted") };
+        let line = error.running_exception();
+        let rest = line.strip_prefix("predixy running exception:command_line.rs:").unwrap();
+        assert_eq!(rest.split_once(' ').unwrap().1, "start predixy arguments invalid");
+    }
+}

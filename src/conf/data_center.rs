@@ -1,5 +1,7 @@
 //! `DataCenter`: which data centres there are, and from which each reads.
 
+use std::collections::HashMap;
+
 use super::block;
 use super::conf_error::{Place, Report};
 use super::conf_parser::Node;
@@ -145,31 +147,33 @@ pub(super) fn resolve(
         }
         return None;
     };
-    let names: Vec<&str> = draft.centers.iter().map(|center| center.name.as_str()).collect();
-    let index = |name: &str| names.iter().position(|known| *known == name);
-    let local_index = index(local);
+    let mut indices = HashMap::new();
+    for (at, center) in draft.centers.iter().enumerate() {
+        let name = center.name.as_str();
+        if indices.contains_key(name) {
+            report.error(Some(&center.place), format!("DC \"{name}\" duplicate define"));
+        }
+        indices.entry(name).or_insert(at);
+    }
+    let local_index = indices.get(local).copied();
     if local_index.is_none() {
         report.error(local_place, format!("LocalDC \"{local}\" no exists in DataCenter"));
     }
-    let mut owners: Vec<(&str, &str)> = Vec::new();
+    let mut owners = HashMap::new();
     let mut centers = Vec::new();
-    for (at, center) in draft.centers.iter().enumerate() {
-        let name = &center.name;
-        if index(name) != Some(at) {
-            report.error(Some(&center.place), format!("DC \"{name}\" duplicate define"));
-        }
+    for center in &draft.centers {
+        let name = center.name.as_str();
         for prefix in &center.address_prefixes {
-            if let Some((_, owner)) = owners.iter().find(|(known, _)| known == prefix) {
+            if let Some(owner) = owners.insert(prefix, name) {
                 let message =
                     format!("DC \"{name}\" AddrPrefix \"{prefix}\" collision with DC \"{owner}\"");
                 report.error(Some(&center.place), message);
             }
-            owners.push((prefix, name));
         }
         let mut read_policy: Vec<ReadPolicyConf> = Vec::new();
         for policy in &center.read_policy {
             let other = &policy.name;
-            let Some(other) = index(other) else {
+            let Some(&other) = indices.get(other.as_str()) else {
                 let message =
                     format!("DC \"{name}\" ReadPolicy \"{other}\" no eixsts in DataCenter");
                 report.error(Some(&policy.place), message);
@@ -180,7 +184,7 @@ pub(super) fn resolve(
             read_policy.push(ReadPolicyConf { center: other, priority, weight });
         }
         let address_prefixes = center.address_prefixes.clone();
-        centers.push(DcConf { name: name.clone(), address_prefixes, read_policy });
+        centers.push(DcConf { name: name.to_owned(), address_prefixes, read_policy });
     }
     Some(DataCenterConf { local: local_index?, centers })
 }

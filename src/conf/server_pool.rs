@@ -1,5 +1,7 @@
 //! `ClusterServerPool`, `StandaloneServerPool` and `SentinelServerPool`: reads the blocks.
 
+use std::collections::HashSet;
+
 use super::block::{self, Seen};
 use super::conf_error::Report;
 use super::conf_parser::Node;
@@ -68,6 +70,7 @@ pub(super) fn read_standalone(node: &Node, report: &mut Report) -> PoolConf {
         draft.refresh = Some(RefreshMethod::Sentinel);
     }
     let mut seen = Seen::default();
+    let mut names = HashSet::new();
     block::require_scope(node, "StandaloneServerPool", report);
     for child in &node.scope {
         if block::read_setting(POOL, &mut common, child, &mut seen, report)
@@ -81,7 +84,7 @@ pub(super) fn read_standalone(node: &Node, report: &mut Report) -> PoolConf {
         } else if child.is("Group") {
             let mut servers = Vec::new();
             read_servers(child, &mut servers, report);
-            if draft.groups.iter().any(|group| group.name.as_bytes() == &*child.value) {
+            if !names.insert(&child.value) {
                 let name = child.text();
                 report.warn(&child.place, format_args!("there is a Group {name} already"));
             }
@@ -111,34 +114,29 @@ pub(super) fn read_standalone(node: &Node, report: &mut Report) -> PoolConf {
 
 /// What does not fit together, in predixy's order.
 fn problems(draft: &StandaloneDraft) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut problem = |text: &str| problems.push(format!("StandaloneServerPool {text}"));
-    if draft.groups.is_empty() {
-        problem("no server group");
-    }
-    match draft.refresh {
-        None => problem("must define RefreshMethod"),
-        Some(RefreshMethod::Sentinel) if draft.sentinels.is_empty() => {
-            problem("with RefreshMethod(sentinel) but no sentinel servers");
-        }
-        Some(RefreshMethod::Fixed) if !draft.sentinels.is_empty() => {
-            problem("with Sentinels but RefreshMethod is not sentinel");
-        }
-        _ => {}
-    }
-    if draft.groups.len() > 1 {
-        if draft.distribution.is_none() {
-            problem("must define Dsitribution in multi groups");
-        }
-        if draft.hash.is_none() {
-            problem("must define Hash in multi groups");
-        }
-    }
-    if draft.refresh == Some(RefreshMethod::Fixed) {
-        let empty = draft.groups.iter().filter(|group| group.servers.is_empty());
-        problems.extend(empty.map(|group| format!("Group({}) must add servers", group.name)));
-    }
-    problems
+    let sentinel = draft.refresh == Some(RefreshMethod::Sentinel);
+    let fixed = draft.refresh == Some(RefreshMethod::Fixed);
+    let several = draft.groups.len() > 1;
+    let pool = |wrong: bool, text: &str| wrong.then(|| format!("StandaloneServerPool {text}"));
+    let mut problems = vec![
+        pool(draft.groups.is_empty(), "no server group"),
+        pool(draft.refresh.is_none(), "must define RefreshMethod"),
+        pool(
+            sentinel && draft.sentinels.is_empty(),
+            "with RefreshMethod(sentinel) but no sentinel servers",
+        ),
+        pool(
+            fixed && !draft.sentinels.is_empty(),
+            "with Sentinels but RefreshMethod is not sentinel",
+        ),
+    ];
+    let empty = draft.groups.iter().filter(|group| fixed && group.servers.is_empty());
+    problems.extend(empty.map(|group| Some(format!("Group({}) must add servers", group.name))));
+    problems.extend([
+        pool(several && draft.distribution.is_none(), "must define Dsitribution in multi groups"),
+        pool(several && draft.hash.is_none(), "must define Hash in multi groups"),
+    ]);
+    problems.into_iter().flatten().collect()
 }
 
 /// Settles what depends on more than one setting.

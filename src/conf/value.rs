@@ -55,8 +55,8 @@ pub(super) fn flag(text: &[u8]) -> Option<bool> {
 pub(super) fn show_duration(us: u64) -> String {
     match us {
         0 => "0".to_owned(),
-        _ if us % 1_000_000 == 0 => format!("{}s", us / 1_000_000),
-        _ if us % 1_000 == 0 => format!("{}ms", us / 1_000),
+        _ if us.is_multiple_of(1_000_000) => format!("{}s", us / 1_000_000),
+        _ if us.is_multiple_of(1_000) => format!("{}ms", us / 1_000),
         _ => format!("{us}us"),
     }
 }

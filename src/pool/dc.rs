@@ -94,3 +94,54 @@ impl DataCenters {
         self.centers.get(center).map_or(Wish::default(), |center| center.wish)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{address, centers};
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_counts() {
+        let conf =
+            centers(&[("bj", "10.1", 1, 1), ("sh", "10.", 1, 1), ("gz", "10.1.2.3:7", 1, 1)]);
+        let centers = DataCenters::new(Some(&conf));
+        for (text, want) in [
+            ("10.1.9.9:6379", Some("bj")),
+            ("10.2.9.9:6379", Some("sh")),
+            ("10.1.2.3:7000", Some("gz")),
+            ("10.1.2.3:6379", Some("bj")),
+            ("11.0.0.1:10", None),
+        ] {
+            let got = centers.of(&address(text)).and_then(|center| centers.name(center));
+            assert_eq!(got, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn ipv6_matches_with_and_without_brackets() {
+        let conf = centers(&[("a", "2001:db8:1:", 1, 1), ("b", "[2001:db8:2:", 1, 1)]);
+        let centers = DataCenters::new(Some(&conf));
+        assert_eq!(centers.of(&address("[2001:db8:1::5]:6379")), Some(0));
+        assert_eq!(centers.of(&address("2001:db8:2::5:6379")), Some(1));
+    }
+
+    #[test]
+    fn without_centres_nothing_is_in_one() {
+        let centers = DataCenters::new(None);
+        assert!(!centers.are_used());
+        assert_eq!(centers.of(&address("10.1.2.3:7000")), None);
+        assert_eq!(centers.name(0), None);
+    }
+
+    #[test]
+    fn only_the_policy_of_the_local_centre_is_used() {
+        let mut conf = centers(&[("bj", "10.1", 50, 1), ("sh", "10.2", 20, 5)]);
+        conf.centers[1].read_policy.clear();
+        let wishes = DataCenters::new(Some(&conf));
+        assert_eq!(wishes.wish(1), Wish { priority: 20, weight: 5 });
+        conf.local = 1;
+        let wishes = DataCenters::new(Some(&conf));
+        assert_eq!(wishes.wish(1), Wish { priority: 0, weight: 0 }, "it does not list itself");
+        assert_eq!(wishes.wish(7), Wish::default());
+    }
+}

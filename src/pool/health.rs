@@ -167,3 +167,142 @@ impl Health {
         self.next_probe_us.store(now_us.saturating_add(rules.pause_us(failed_probes)), Release);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    const SECOND: u64 = 1_000_000;
+    const RULES: HealthRules =
+        HealthRules { failure_limit: 3, retry_timeout_us: SECOND, probe_timeout_us: 2 * SECOND };
+
+    /// A server that was marked at the time 0.
+    fn failed() -> Health {
+        let health = Health::new();
+        for _ in 0..2 {
+            assert!(!health.fail(Failure::Reset, 0, &RULES));
+        }
+        assert!(health.fail(Failure::Reset, 0, &RULES));
+        health
+    }
+
+    #[test]
+    fn d49_only_failures_in_a_row_count() {
+        let health = Health::new();
+        for _ in 0..100 {
+            assert!(!health.fail(Failure::Timeout, 0, &RULES));
+            assert!(!health.fail(Failure::ConnectRefused, 0, &RULES));
+            assert!(!health.succeed(), "it never failed, so it is not newly alive");
+        }
+        assert!(!health.is_failed());
+        assert_eq!(health.failures(), 0);
+    }
+
+    #[test]
+    fn d49_an_idle_close_is_no_failure() {
+        let health = Health::new();
+        for _ in 0..100 {
+            assert!(!health.fail(Failure::IdleClose, 0, &RULES));
+        }
+        assert!(!health.is_failed());
+        for kind in [
+            Failure::ConnectRefused,
+            Failure::ConnectTimeout,
+            Failure::Unresolved,
+            Failure::Reset,
+            Failure::Timeout,
+            Failure::Protocol,
+        ] {
+            assert!(kind.counts(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_marked_once_and_alive_again_once() {
+        let health = failed();
+        assert!(health.is_failed());
+        assert!(!health.fail(Failure::Reset, 1, &RULES));
+        assert!(health.succeed());
+        assert!(!health.is_failed());
+        assert!(!health.succeed());
+        assert_eq!(health.next_probe_us(), None);
+    }
+
+    #[test]
+    fn of_many_threads_one_marks_and_one_revives() {
+        let health = Arc::new(Health::new());
+        let count = |act: fn(&Health) -> bool| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    let health = Arc::clone(&health);
+                    std::thread::spawn(move || u32::from(act(&health)))
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>()
+        };
+        let many_failures = |health: &Health| {
+            (0..1000).filter(|_| health.fail(Failure::Reset, 0, &RULES)).count() == 1
+        };
+        assert_eq!(count(many_failures), 1);
+        assert_eq!(count(|health| health.claim_probe(SECOND, &RULES)), 1);
+        assert_eq!(count(Health::succeed), 1);
+    }
+
+    #[test]
+    fn d10_one_prober_at_a_time() {
+        let health = failed();
+        assert!(!health.claim_probe(SECOND - 1, &RULES), "too early");
+        assert_eq!(health.next_probe_us(), Some(SECOND));
+        assert!(health.claim_probe(SECOND, &RULES));
+        assert!(!health.claim_probe(SECOND, &RULES), "somebody has it");
+        assert!(!health.claim_probe(SECOND + 2 * SECOND - 1, &RULES));
+    }
+
+    #[test]
+    fn d10_a_prober_that_vanishes_does_not_keep_the_right() {
+        let health = failed();
+        assert!(health.claim_probe(SECOND, &RULES));
+        assert!(health.claim_probe(3 * SECOND, &RULES));
+    }
+
+    #[test]
+    fn the_pause_between_probes_doubles_up_to_eight_times() {
+        let health = failed();
+        let mut now_us = SECOND;
+        for pause in [2, 4, 8, 8, 8] {
+            assert!(health.claim_probe(now_us, &RULES), "at {now_us}");
+            health.fail(Failure::ConnectRefused, now_us, &RULES);
+            assert_eq!(health.next_probe_us(), Some(now_us + pause * SECOND));
+            now_us += pause * SECOND;
+        }
+        assert!(health.claim_probe(now_us, &RULES));
+        assert!(health.succeed());
+        // The next time starts with a short pause again.
+        for _ in 0..3 {
+            health.fail(Failure::Reset, now_us, &RULES);
+        }
+        assert_eq!(health.next_probe_us(), Some(now_us + SECOND));
+    }
+
+    #[test]
+    fn failures_that_come_in_late_do_not_lengthen_the_pause() {
+        let health = failed();
+        for _ in 0..10 {
+            health.fail(Failure::Reset, 5, &RULES);
+        }
+        assert_eq!(health.next_probe_us(), Some(SECOND));
+    }
+
+    #[test]
+    fn no_setting_makes_probes_run_in_a_circle() {
+        let rules = HealthRules { retry_timeout_us: 0, probe_timeout_us: 0, ..RULES };
+        let health = failed();
+        assert!(health.claim_probe(SECOND, &rules));
+        assert!(!health.claim_probe(SECOND, &rules));
+        assert!(health.claim_probe(SECOND + HealthRules::PAUSE_MIN_US, &rules));
+        let rules = HealthRules { retry_timeout_us: u64::MAX, ..RULES };
+        health.fail(Failure::Reset, SECOND, &rules);
+        assert_eq!(health.next_probe_us(), Some(u64::MAX));
+    }
+}

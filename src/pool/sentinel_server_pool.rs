@@ -146,7 +146,11 @@ impl Topology {
         }
         let mut draft = self.draft();
         let credentials = draft.rules.sentinel_credentials.clone();
-        let mut ids = vec![asked];
+        let mut ids = Vec::from_iter(draft.edit(asked).map(|asked| {
+            // It answers, whatever the others think of it.
+            asked.is_down = false;
+            asked.id
+        }));
         for peer in others {
             let is_full = draft.sentinel_count() >= Topology::SENTINELS_MAX;
             let known = draft.id_of(Kind::Sentinel, &peer.address);

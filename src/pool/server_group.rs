@@ -239,3 +239,178 @@ impl Readers {
 
 /// One bit for each reader.
 type Mask = u64;
+
+#[cfg(test)]
+mod tests {
+    use super::super::health::{Failure, HealthRules};
+    use super::super::test_support::{chi_square, seed};
+    use super::*;
+
+    /// A reader of server `id`, maybe in a centre: `(centre, its priority, its weight)`.
+    fn reader(id: u32, priority: u32, center: Option<(usize, u32, u32)>) -> Reader {
+        Reader {
+            server: ServerId(id),
+            priority,
+            center: center.map(|(center, priority, weight)| (center, Wish { priority, weight })),
+            health: Arc::new(Health::new()),
+        }
+    }
+
+    fn plain(priorities: &[u32]) -> Readers {
+        let list = (0..).zip(priorities).map(|(id, priority)| reader(id, *priority, None));
+        Readers::new(list.collect())
+    }
+
+    /// One server in each centre of these `(priority, weight)`.
+    fn in_centers(wishes: &[(u32, u32)]) -> Readers {
+        let list = (0..).zip(wishes).enumerate();
+        Readers::new(
+            list.map(|(center, (id, (priority, weight)))| {
+                reader(id, 50, Some((center, *priority, *weight)))
+            })
+            .collect(),
+        )
+    }
+
+    fn fail(readers: &Readers, ids: &[u32]) {
+        let rules = HealthRules { failure_limit: 1, retry_timeout_us: 1, probe_timeout_us: 1 };
+        for reader in &readers.list {
+            if ids.contains(&reader.server.0) {
+                reader.health.fail(Failure::Reset, 0, &rules);
+            }
+        }
+    }
+
+    /// How often each of `servers` is chosen, with so many pending requests at each.
+    fn draw(readers: &Readers, servers: usize, pending: &[u32], seed: u64) -> Vec<u64> {
+        let mut random = Random::new(seed);
+        let mut counts = vec![0; servers];
+        for _ in 0..20_000 {
+            let load = |id: ServerId| pending.get(id.index()).copied().unwrap_or(0);
+            if let Some(id) = readers.choose(None, load, &mut random) {
+                counts[id.index()] += 1;
+            }
+        }
+        counts
+    }
+
+    /// Checks that the draws have these shares. By chance the limit is passed less than once in a
+    /// million times.
+    #[track_caller]
+    fn check(readers: &Readers, pending: &[u32], shares: &[u64]) {
+        let seed = seed();
+        let counts = draw(readers, shares.len(), pending, seed);
+        let (mut drawn, mut wanted) = (Vec::new(), Vec::new());
+        for (count, share) in counts.iter().zip(shares) {
+            if *share == 0 {
+                assert_eq!(*count, 0, "seed {seed}: {counts:?} for {shares:?}");
+            } else {
+                drawn.push(*count);
+                wanted.push(*share);
+            }
+        }
+        if !wanted.is_empty() {
+            let far = chi_square(&drawn, &wanted);
+            let freedom = f64::from(u32::try_from(wanted.len() - 1).unwrap());
+            let limit = freedom + 8.0 * (2.0 * freedom).sqrt() + 13.0;
+            assert!(far < limit, "seed {seed}: {counts:?} for {shares:?}, chi square {far}");
+        }
+    }
+
+    #[test]
+    fn equal_servers_share_and_higher_priorities_have_all() {
+        check(&plain(&[50, 50]), &[], &[1, 1]);
+        check(&plain(&[50, 50, 50, 50, 50, 50, 50]), &[], &[1; 7]);
+        check(&plain(&[60, 50]), &[], &[1, 0]);
+        check(&plain(&[10, 50, 50]), &[], &[0, 1, 1]);
+        check(&plain(&[10]), &[], &[1]);
+        check(&plain(&[]), &[], &[]);
+    }
+
+    #[test]
+    fn the_fewest_pending_requests_decide_among_equals() {
+        check(&plain(&[50, 50, 50]), &[2, 1, 1], &[0, 1, 1]);
+        check(&plain(&[50, 50, 50]), &[7, 3, 4], &[0, 1, 0]);
+        check(&plain(&[60, 50]), &[1000, 0], &[1, 0]);
+        check(&plain(&[50, 50]), &[u32::MAX, u32::MAX], &[1, 1]);
+    }
+
+    #[test]
+    fn failed_servers_are_chosen_only_when_all_have_failed() {
+        let readers = plain(&[60, 50, 50]);
+        fail(&readers, &[0]);
+        check(&readers, &[], &[0, 1, 1]);
+        fail(&readers, &[1]);
+        check(&readers, &[0, 0, 9], &[0, 0, 1]);
+        fail(&readers, &[2]);
+        check(&readers, &[], &[1, 0, 0]);
+        let readers = plain(&[50, 50]);
+        fail(&readers, &[0, 1]);
+        check(&readers, &[5, 0], &[1, 1]);
+    }
+
+    #[test]
+    fn a_server_can_be_left_out() {
+        let mut random = Random::new(1);
+        let readers = plain(&[60, 50]);
+        let choice = readers.choose(Some(ServerId(0)), |_| 0, &mut random);
+        assert_eq!(choice, Some(ServerId(1)));
+        let only = plain(&[60]);
+        assert_eq!(only.choose(Some(ServerId(0)), |_| 0, &mut random), None);
+        fail(&readers, &[0, 1]);
+        let choice = readers.choose(Some(ServerId(0)), |_| 0, &mut random);
+        assert_eq!(choice, Some(ServerId(1)));
+    }
+
+    #[test]
+    fn d24_centres_get_the_shares_of_their_weights() {
+        check(&in_centers(&[(50, 1), (50, 1)]), &[], &[1, 1]);
+        check(&in_centers(&[(50, 5), (50, 2)]), &[], &[5, 2]);
+        check(&in_centers(&[(50, 1), (50, 9)]), &[], &[1, 9]);
+        check(&in_centers(&[(50, 3), (50, 2), (50, 1)]), &[], &[3, 2, 1]);
+        check(&in_centers(&[(50, u32::MAX), (50, u32::MAX)]), &[], &[1, 1]);
+    }
+
+    #[test]
+    fn a_centre_gets_its_share_however_many_servers_it_has() {
+        let in_center = |id, center| reader(id, 50, Some((center, 10, 1)));
+        let readers = vec![in_center(0, 0), in_center(1, 1), in_center(2, 0), in_center(3, 0)];
+        check(&Readers::new(readers), &[], &[1, 3, 1, 1]);
+    }
+
+    #[test]
+    fn the_highest_priority_of_a_centre_that_answers_decides() {
+        let readers = in_centers(&[(50, 1), (20, 5), (20, 2)]);
+        check(&readers, &[9, 0, 0], &[1, 0, 0]);
+        fail(&readers, &[0]);
+        check(&readers, &[], &[0, 5, 2]);
+        fail(&readers, &[1, 2]);
+        check(&readers, &[], &[1, 0, 0]);
+    }
+
+    #[test]
+    fn a_centre_without_weight_is_not_read_from() {
+        check(&in_centers(&[(50, 0), (50, 3)]), &[], &[0, 1]);
+        check(&in_centers(&[(50, 0), (50, 0)]), &[], &[0, 0]);
+        check(&in_centers(&[(50, 0)]), &[], &[0]);
+        // It is not left for one of a lower priority either.
+        check(&in_centers(&[(50, 0), (20, 1)]), &[], &[0, 0]);
+    }
+
+    #[test]
+    fn inside_a_centre_priorities_and_load_decide() {
+        let readers = Readers::new(vec![
+            reader(0, 60, Some((0, 10, 1))),
+            reader(1, 50, Some((0, 10, 1))),
+            reader(2, 50, Some((1, 10, 1))),
+            reader(3, 50, Some((1, 10, 1))),
+        ]);
+        check(&readers, &[9, 0, 0, 1], &[1, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_group_may_have_more_servers_than_it_reads_from() {
+        let readers = plain(&[50; 100]);
+        check(&readers, &[], &[&[1; 64][..], &[0; 36]].concat());
+    }
+}

@@ -4,12 +4,12 @@
 //! Sentinel pool it only says who may log in where, until a Sentinel has named them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::rules::{Groups, Listed};
 use super::server::{Role, ServerId, Standing};
 use super::server_group::{GroupId, ServerGroup};
 use super::topology::{Kind, SlotTable, Topology};
-use std::sync::Arc;
 
 impl Topology {
     /// Makes the file's servers the seeds of this cluster. Those that are part of it stay so.
@@ -45,10 +45,10 @@ impl Topology {
                 None => ServerGroup::new(id, name),
             };
             self.groups.push(group);
-            if !groups.by_sentinel {
-                self.fix(&ids);
-            }
             listed.extend(ids);
+        }
+        if !groups.by_sentinel {
+            self.fix(groups);
         }
         self.forget_listing(&listed);
         self.drop_the_unnamed();
@@ -110,22 +110,29 @@ impl Topology {
         }
     }
 
-    /// Makes these the last group's servers: the first its master, for ever.
-    fn fix(&mut self, ids: &[ServerId]) {
-        for (index, id) in ids.iter().enumerate() {
-            if let Some(server) = self.edit(*id) {
-                // Who is listed in two groups is a master if it is one in any.
-                if index == 0 {
-                    server.role = Role::Master;
-                } else if server.role != Role::Master {
-                    server.role = Role::Slave;
-                }
+    /// Makes the file's servers those of the groups: the first of each its master, for ever.
+    fn fix(&mut self, conf: &Groups) {
+        for server in self.servers.iter_mut().flatten() {
+            if server.role != Role::Sentinel {
+                let server = Arc::make_mut(server);
+                server.role = Role::Slave;
+                server.is_down = false;
                 server.standing = Standing::Routed;
             }
         }
-        if let Some(group) = self.groups.last_mut() {
+        let mut groups = std::mem::take(&mut self.groups);
+        for (group, (_, servers)) in groups.iter_mut().zip(&conf.groups) {
+            let mut ids = Vec::new();
+            for listed in servers {
+                ids.extend(self.id_of(Kind::Data, &listed.address).filter(|id| !ids.contains(id)));
+            }
+            group.replicas = ids.split_off(ids.len().min(1));
             group.master = ids.first().copied();
-            group.replicas = ids.iter().skip(1).copied().collect();
+            // Who is listed in two groups is a master if it is one in any.
+            if let Some(master) = group.master.and_then(|master| self.edit(master)) {
+                master.role = Role::Master;
+            }
         }
+        self.groups = groups;
     }
 }

@@ -3,7 +3,7 @@
 //! A topology never changes once a handler sees it; the pools make a draft of the next one, and
 //! `settle` derives from it what choosing needs. Everything a request asks is a table look-up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::rules::{Rules, Shape};
@@ -30,6 +30,7 @@ pub struct Topology {
     routed: Vec<ServerId>,
     contacts: Vec<ServerId>,
     sentinels: Vec<ServerId>,
+    scannable: Vec<(GroupId, ServerId)>,
     reads_go_to_masters: bool,
 }
 
@@ -63,7 +64,7 @@ pub(super) enum Kind {
 }
 
 /// Who serves each slot: the masters apart, because all that most requests need is one of them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SlotTable {
     masters: [u32; SLOTS],
     pub(super) groups: [u16; SLOTS],
@@ -100,6 +101,7 @@ impl Topology {
             routed: Vec::new(),
             contacts: Vec::new(),
             sentinels: Vec::new(),
+            scannable: Vec::new(),
             reads_go_to_masters: false,
         };
         empty.reconfigured(conf, centers)
@@ -286,9 +288,18 @@ impl Topology {
         let routed = self.healthy_first(&self.routed, random);
         let seed = self.healthy_first(&self.contacts, random);
         let (Some(routed), Some(seed)) = (routed, seed) else { return routed.or(seed) };
-        // Seeds that are no part of the cluster matter when no node answers: all may have moved.
-        let lost = self.is_failed(routed) && (!self.is_failed(seed) || random.one_in(2));
-        Some(if lost { seed } else { routed })
+        // Seeds that are in no answer matter when no node answers, because all may have moved, and
+        // when slots have no owner: who was asked first may be a node that nobody else knows.
+        let lost = self.is_failed(routed) || !self.is_whole();
+        let seed_answers = self.is_failed(routed) && !self.is_failed(seed);
+        let seed_is_better = seed_answers || (lost && random.one_in(2));
+        Some(if seed_is_better { seed } else { routed })
+    }
+
+    /// Whether every slot has an owner.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.groups.iter().map(|group| group.slots).sum::<usize>() == SLOTS
     }
 
     /// Some Sentinel.
@@ -312,17 +323,13 @@ impl Topology {
     /// The masters that have keys, each once, in the order of their groups: for requests that go
     /// to all of them. A master without slots has none.
     pub fn masters(&self) -> impl Iterator<Item = ServerId> {
-        self.scannable().map(|(_, master)| master)
+        self.scannable.iter().map(|(_, master)| *master)
     }
 
-    /// The groups that have keys, with their masters. A group's id stays when its master changes.
-    pub fn scannable(&self) -> impl Iterator<Item = (GroupId, ServerId)> {
-        let serving = self.groups.iter().filter(|group| group.slots > 0 || !self.is_cluster());
-        let masters = serving.filter_map(|group| Some((group.id, group.master?)));
-        // The same server may be listed in two fixed groups.
-        masters.filter(|(group, master)| {
-            self.server(*master).is_some_and(|server| server.group == Some(*group))
-        })
+    /// The groups of [`Topology::masters`], with them. A group's id stays when its master changes.
+    #[must_use]
+    pub fn scannable(&self) -> &[(GroupId, ServerId)] {
+        &self.scannable
     }
 
     /// The slots whose master is another one in `new`; those that nobody owns there included.
@@ -489,6 +496,7 @@ impl Topology {
         self.settle_servers();
         self.settle_readers();
         self.settle_slots();
+        self.settle_scannable();
         self.settle_lists();
         self.reads_go_to_masters = self.rules.reads_go_to_masters();
     }
@@ -574,6 +582,15 @@ impl Topology {
         for group in &mut self.groups {
             group.slots = counts[group.id.index()];
         }
+    }
+
+    /// Lists the masters that have keys. The same server may be listed in two fixed groups.
+    fn settle_scannable(&mut self) {
+        let mut seen = BTreeSet::new();
+        let is_cluster = self.is_cluster();
+        let serving = self.groups.iter().filter(|group| group.slots > 0 || !is_cluster);
+        let masters = serving.filter_map(|group| Some((group.id, group.master?)));
+        self.scannable = masters.filter(|(_, master)| seen.insert(*master)).collect();
     }
 
     /// Sorts the servers by what they are good for, and by all of their names.

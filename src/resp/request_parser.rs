@@ -778,6 +778,8 @@ impl std::error::Error for ProtocolError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::random::Random;
+    use crate::resp::reference;
 
     /// What became of a request: its words, or nothing, or an error; and where it ended.
     #[derive(Debug, PartialEq, Eq)]
@@ -826,14 +828,21 @@ mod tests {
     #[track_caller]
     fn check_with(limits: &Limits, wire: &[u8], want: &Outcome) {
         let shown = wire[..wire.len().min(80)].escape_ascii();
-        assert_eq!(parse(wire, &[], limits), *want, "{shown} whole");
+        let same = |cuts: &[usize], how: &str| {
+            let got = parse(wire, cuts, limits);
+            let (mut told, mut wanted) = (format!("{got:?}"), format!("{want:?}"));
+            told.truncate(200);
+            wanted.truncate(200);
+            assert!(got == *want, "{shown} {how}: {told}, should be {wanted}");
+        };
+        same(&[], "whole");
         for cut in
             (0..=wire.len()).filter(|cut| *cut < 64 || cut % 997 == 0 || cut + 64 > wire.len())
         {
-            assert_eq!(parse(wire, &[cut], limits), *want, "{shown} cut at {cut}");
+            same(&[cut], &format!("cut at {cut}"));
         }
         let every: Vec<_> = (1..wire.len()).collect();
-        assert_eq!(parse(wire, &every, limits), *want, "{shown} byte by byte");
+        same(&every, "byte by byte");
     }
 
     fn words(words: &[&str], end: usize) -> Outcome {
@@ -1231,6 +1240,98 @@ mod tests {
         }
         arguments.clear();
         assert!(arguments.rewritten.capacity() <= REWRITTEN_KEPT);
+    }
+
+    /// A request, or most of one: as random as is likely to reach every corner.
+    fn write_request(random: &mut Random) -> Vec<u8> {
+        let mut below = |n: u64| usize::try_from(random.below(n)).unwrap();
+        let mut wire = Vec::new();
+        if below(4) == 0 {
+            let pieces = [
+                "a", "PING", " ", "\t", "\"", "'", "\\", "\\x41", "\\n", "\x0b", "\r", "x y",
+                "\"a b\"", "'c'",
+            ];
+            for _ in 0..below(10) {
+                wire.put(pieces[below(14)].as_bytes());
+            }
+            wire.put([b"\r\n".as_slice(), b"\n"][below(2)]);
+        } else {
+            let lengths = [0, 1, 3, 9, 10, 16, 99, 100, 999, 1000, 5000, 16_384, 16_385];
+            let most = [14, 4, 4, 4][below(4)];
+            let count = below(most);
+            wire.array(count);
+            for _ in 0..count {
+                let bits = [4, 8, 13][below(3)];
+                wire.bulk(&b"$1\r\nx\r\n".repeat(2500)[..lengths[below(bits)]]);
+            }
+        }
+        for _ in 0..[0, 0, 1, 2][below(4)] {
+            let at = below(wire.len() as u64);
+            match below(4) {
+                0 => wire[at] = b"0129-+*$\r\n x\0\xff"[below(14)],
+                1 => wire.insert(at, b"0129-+*$\r\n x\0\xff"[below(14)]),
+                2 => drop(wire.remove(at)),
+                _ => wire.truncate(at + 1),
+            }
+            if wire.is_empty() {
+                break;
+            }
+        }
+        wire
+    }
+
+    #[test]
+    fn random_requests_are_what_a_naive_parser_says() {
+        let seed =
+            std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_240_131);
+        println!("SEED={seed}");
+        let mut random = Random::new(seed);
+        for round in 0..20_000 {
+            let mut wire = write_request(&mut random);
+            let limits = Limits {
+                bulk_max: 20_000,
+                arguments_max: 12,
+                inline_max: 24,
+                request_max: 20_000,
+                unauthenticated: random.below(4) == 0,
+            };
+            let allowed = reference::Allowed {
+                bulk: limits.bulk_max,
+                arguments: limits.arguments_max,
+                line: limits.inline_max,
+                request: limits.request_max,
+                unauthenticated: limits.unauthenticated,
+            };
+            wire.put(&b"*1\r\n$4\r\nPING\r\n"[..usize::try_from(random.below(15)).unwrap()]);
+            let mut cuts: Vec<_> = (0..random.below(6))
+                .map(|_| usize::try_from(random.below(wire.len() as u64 + 1)).unwrap())
+                .collect();
+            cuts.sort_unstable();
+            let shown = wire[..wire.len().min(200)].escape_ascii();
+            match (parse(&wire, &cuts, &limits), reference::request(&wire, &allowed)) {
+                (Outcome::Error(error), reference::Request::Refused(text)) => {
+                    let told = error.to_string();
+                    assert!(
+                        told.starts_with(&format!("Protocol error: {text}")),
+                        "round {round}: {told}: {shown}"
+                    );
+                }
+                (Outcome::Words(words, end), reference::Request::Words(wanted, wanted_end)) => {
+                    assert!(
+                        words == wanted && end == wanted_end,
+                        "round {round}: {shown} cut at {cuts:?}"
+                    );
+                }
+                (Outcome::Nothing(end), reference::Request::Nothing(wanted)) if end == wanted => {}
+                (Outcome::Incomplete, reference::Request::Incomplete) => {}
+                (got, want) => {
+                    let (mut got, mut want) = (format!("{got:?}"), format!("{want:?}"));
+                    got.truncate(200);
+                    want.truncate(200);
+                    panic!("round {round}: {shown} cut at {cuts:?}: {got}, should be {want}");
+                }
+            }
+        }
     }
 
     #[test]

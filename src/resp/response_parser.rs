@@ -294,11 +294,11 @@ impl State {
             State::Length { kind, shape, number } => match byte {
                 b'\r' => match (shape, kind) {
                     (Shape::Zero | Shape::Digits, _) => go(State::LengthEnd { kind, number }),
-                    (Shape::MinusOne, Kind::Bulk | Kind::Array) => go(State::LineFeed),
+                    (Shape::MinusOne, _) => go(State::LineFeed),
                     _ => Err(ReplyError::InvalidLength),
                 },
                 _ => {
-                    let shape = shape.after(byte)?;
+                    let shape = shape.after(byte, kind)?;
                     let digit = u64::from(byte.wrapping_sub(b'0'));
                     let number = match shape {
                         Shape::Digits => {
@@ -349,9 +349,9 @@ impl State {
 const LENGTH_MAX: u64 = (i64::MAX as u64) / 2;
 
 impl Shape {
-    fn after(self, byte: u8) -> Result<Shape, ReplyError> {
+    fn after(self, byte: u8, kind: Kind) -> Result<Shape, ReplyError> {
         match (self, byte) {
-            (Shape::Empty, b'-') => Ok(Shape::Minus),
+            (Shape::Empty, b'-') if matches!(kind, Kind::Bulk | Kind::Array) => Ok(Shape::Minus),
             (Shape::Minus, b'1') => Ok(Shape::MinusOne),
             (Shape::Empty, b'0') => Ok(Shape::Zero),
             (Shape::Empty, b'1'..=b'9') | (Shape::Digits, b'0'..=b'9') => Ok(Shape::Digits),
@@ -433,6 +433,7 @@ impl std::error::Error for ReplyError {}
 mod tests {
     use super::*;
     use crate::base::random::Random;
+    use crate::resp::reference;
     use crate::resp::writer::{Header, Sink};
 
     fn parse(wire: &[u8], cuts: &[usize]) -> Result<Option<usize>, ReplyError> {
@@ -672,27 +673,69 @@ mod tests {
         }
     }
 
-    #[test]
-    fn random_replies_are_found_however_they_are_cut() {
+    fn seeded() -> Random {
         let seed =
             std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_240_131);
         println!("SEED={seed}");
-        let mut random = Random::new(seed);
+        Random::new(seed)
+    }
+
+    fn below(random: &mut Random, n: usize) -> usize {
+        usize::try_from(random.below(n as u64)).unwrap()
+    }
+
+    fn random_cuts(random: &mut Random, end: usize) -> Vec<usize> {
+        let mut cuts: Vec<_> = (0..below(random, 8)).map(|_| below(random, end)).collect();
+        cuts.sort_unstable();
+        cuts
+    }
+
+    #[test]
+    fn random_replies_are_found_however_they_are_cut() {
+        let mut random = seeded();
         for round in 0..3000 {
             let mut wire = Vec::new();
             write_value(&mut wire, &mut random, 6);
             let end = wire.len();
-            wire.put(&b"+OK\r\n"[..usize::try_from(random.below(6)).unwrap()]);
-            let mut cuts: Vec<_> = (0..random.below(8))
-                .map(|_| usize::try_from(random.below(wire.len() as u64)).unwrap())
-                .collect();
-            cuts.sort_unstable();
-            cuts.retain(|cut| *cut < end);
+            wire.put(&b"+OK\r\n"[..below(&mut random, 6)]);
+            let cuts = random_cuts(&mut random, end);
             assert_eq!(
                 parse(&wire, &cuts),
                 Ok(Some(end)),
                 "round {round}: {} cut at {cuts:?}",
                 wire.escape_ascii()
+            );
+            assert_eq!(reference::reply(&wire, 0), Ok(end));
+        }
+    }
+
+    #[test]
+    fn damaged_replies_are_what_a_naive_parser_says() {
+        let mut random = seeded();
+        for round in 0..10_000 {
+            let mut wire = Vec::new();
+            write_value(&mut wire, &mut random, 3);
+            for _ in 0..=below(&mut random, 2) {
+                let at = below(&mut random, wire.len());
+                let byte = b"0129-+*$:%|_#\r\n?x"[below(&mut random, 17)];
+                match below(&mut random, 4) {
+                    0 => wire[at] = byte,
+                    1 => wire.insert(at, byte),
+                    2 if wire.len() > 1 => _ = wire.remove(at),
+                    _ => wire.truncate(at + 1),
+                }
+            }
+            let cuts = random_cuts(&mut random, wire.len());
+            let got = parse(&wire, &cuts).map_err(|_| reference::Stopped::Broken);
+            let want = match reference::reply(&wire, 0) {
+                Err(reference::Stopped::Incomplete) => Ok(None),
+                other => other.map(Some),
+            };
+            assert_eq!(
+                got,
+                want,
+                "round {round}: {} cut at {cuts:?}",
+                wire[..wire.len().min(200)].escape_ascii()
             );
         }
     }

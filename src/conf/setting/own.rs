@@ -22,6 +22,9 @@ pub(super) fn read_bind(conf: &mut Conf, value: &[u8]) -> Result<(), String> {
     };
     let address = address("Bind", place)?;
     conf.binds.retain(|bind| bind.address != address);
+    if conf.binds.len() == BINDS_MAX {
+        return Err(format!("Bind may be given {BINDS_MAX} times at most"));
+    }
     conf.binds.push(Bind { address, proxy_protocol });
     Ok(())
 }
@@ -33,6 +36,8 @@ pub(super) fn show_binds(conf: &Conf) -> String {
     };
     conf.binds.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
+
+const BINDS_MAX: usize = 64;
 
 const PROXY_PROTOCOL: &[u8] = b"ProxyProtocol";
 
@@ -125,12 +130,12 @@ pub(super) fn show_rotation(conf: &Conf) -> String {
     let period = match period_s {
         0 => None,
         86_400 => Some("1d".to_owned()),
-        _ if period_s % 3_600 == 0 => Some(format!("{}h", period_s / 3_600)),
+        _ if period_s.is_multiple_of(3_600) => Some(format!("{}h", period_s / 3_600)),
         _ => Some(format!("{}m", period_s / 60)),
     };
     let size = match size >> 20 {
         0 => None,
-        megabytes if megabytes % 1_024 == 0 => Some(format!("{}G", megabytes / 1_024)),
+        megabytes if megabytes.is_multiple_of(1_024) => Some(format!("{}G", megabytes / 1_024)),
         megabytes => Some(format!("{megabytes}M")),
     };
     [period, size].into_iter().flatten().collect::<Vec<_>>().join(" ")

@@ -72,7 +72,7 @@ impl Fences {
 impl Handler {
     /// Lets requests wait while nobody has told yet who owns what.
     pub(super) fn await_topology(&mut self) {
-        if self.topology.is_cluster() && self.topology.scannable().next().is_none() {
+        if self.topology.is_cluster() && self.topology.scannable().is_empty() {
             self.fences.unlearned_until_us = self.now_us + LEARNING_US;
             self.deadlines.fences_us = self.fences.deadline_us();
         }
@@ -136,7 +136,7 @@ impl Handler {
     pub(super) fn lower_fences(&mut self) {
         let before = (self.fences.standing.len(), self.fences.unlearned_until_us);
         let Handler { fences, links, topology, now_us, .. } = self;
-        if topology.scannable().next().is_some() || *now_us >= fences.unlearned_until_us {
+        if !topology.scannable().is_empty() || *now_us >= fences.unlearned_until_us {
             fences.unlearned_until_us = 0;
         }
         fences.standing.retain(|fence| {

@@ -16,11 +16,12 @@ use super::{Command, CommandId, Family, KeySpec, NO_LIMIT, Refusal, Rights, erro
 pub struct CommandTable {
     /// By id. The sub-commands of a command are next to each other, behind all commands.
     commands: Vec<Command>,
-    /// An open-addressed hash table of ids plus one; 0 is an empty place.
+    /// An open-addressed hash table of ids, at most half full.
     places: Vec<u16>,
-    bits: u32,
-    /// Custom commands whose names are too long for a `Word`.
-    long_names: Vec<CommandId>,
+    /// What turns a hash into a place: 64 less the binary logarithm of their number.
+    shift: u32,
+    /// Custom commands whose names fit no `Word`.
+    odd_names: Vec<CommandId>,
 }
 
 /// What a `CustomCommand` block says about one command.
@@ -54,18 +55,18 @@ impl CommandTable {
     pub fn new() -> CommandTable {
         let mut table = CommandTable {
             commands: Vec::with_capacity(rows::count()),
-            places: vec![0; 1 << BITS],
-            bits: BITS,
-            long_names: Vec::new(),
+            places: vec![EMPTY; 1 << BITS],
+            shift: 64 - BITS,
+            odd_names: Vec::new(),
         };
         let all = || rows::GROUPS.iter().copied().flatten();
         for row in all() {
-            let id = table.push(row, None);
-            table.enter(id);
+            table.push(row, None);
         }
         for (index, row) in all().enumerate() {
             table.push_subcommands(index, row.subcommands);
         }
+        table.fill_places();
         table
     }
 
@@ -73,25 +74,22 @@ impl CommandTable {
     #[must_use]
     #[inline]
     pub fn lookup(&self, word: &[u8]) -> Option<&Command> {
-        let Some(word) = Word::new(word) else { return self.lookup_long(word) };
-        let mask = self.places.len() - 1;
-        let mut place = word.hash(self.bits);
-        loop {
-            // The mask keeps the place inside, and an empty one is never far: see `enter`.
-            let index = usize::from(*self.places.get(place & mask)?).checked_sub(1)?;
-            let command = self.commands.get(index)?;
-            if command.word == word {
-                return Some(command);
-            }
-            place += 1;
+        // Most words are short, and most commands are in the first place they may be.
+        if let Some(short) = Word::short(word)
+            && let Some(&place) = self.places.get(short.hash(self.shift))
+            && let Some(command) = self.commands.get(usize::from(place))
+            && command.word.is_name_of(&short)
+        {
+            return Some(command);
         }
+        self.lookup_further(word)
     }
 
     /// The sub-command of `container` that `word` names, in any case.
     #[must_use]
     pub fn subcommand(&self, container: &Command, word: &[u8]) -> Option<&Command> {
         let word = Word::new(word)?;
-        self.subcommands(container).iter().find(|command| command.word == word)
+        self.subcommands(container).iter().find(|command| command.word.is_name_of(&word))
     }
 
     /// The sub-commands of a command; none for most.
@@ -181,7 +179,7 @@ impl CommandTable {
                 format!("custom command {shown} is one too many: there are {}", self.commands.len())
             })?,
         };
-        let word = Word::new(name).unwrap_or(Word::EMPTY);
+        let word = Word::name(name).unwrap_or(Word::EMPTY);
         let row = Row::new("", 0, custom.rights, keys, Family::Keyed);
         let mut command = command(&row, id, None);
         command.word = word;
@@ -224,26 +222,40 @@ impl CommandTable {
         true
     }
 
-    #[cold]
-    fn lookup_long(&self, word: &[u8]) -> Option<&Command> {
-        if word.len() > CUSTOM_NAME_MAX {
-            return None;
+    #[inline(never)]
+    fn lookup_further(&self, word: &[u8]) -> Option<&Command> {
+        let packed = Word::new(word);
+        packed.and_then(|packed| self.search(&packed)).or_else(|| self.lookup_odd(word))
+    }
+
+    fn search(&self, word: &Word) -> Option<&Command> {
+        let mut place = word.hash(self.shift);
+        loop {
+            // An empty place is never far, and names no command.
+            let command = self.commands.get(usize::from(*self.places.get(place)?))?;
+            if command.word.is_name_of(word) {
+                return Some(command);
+            }
+            place = (place + 1) & (self.places.len() - 1);
         }
-        let mut commands = self.long_names.iter().filter_map(|&id| self.command(id));
+    }
+
+    #[cold]
+    fn lookup_odd(&self, word: &[u8]) -> Option<&Command> {
+        let mut commands = self.odd_names.iter().filter_map(|&id| self.command(id));
         commands.find(|command| command.name.as_bytes().eq_ignore_ascii_case(word))
     }
 
     fn next_id(&self) -> Option<CommandId> {
-        // A place holds the id plus one, and `first_subcommand` one past the last id.
         let id = u16::try_from(self.commands.len()).ok()?;
-        (id < u16::MAX - 1).then_some(CommandId(id))
+        (id != EMPTY).then_some(CommandId(id))
     }
 
-    fn push(&mut self, row: &Row, container: Option<CommandId>) -> CommandId {
-        // There are a few hundred rows, which a test counts.
-        let id = self.next_id().unwrap_or(CommandId(u16::MAX));
-        self.commands.push(command(row, id, container));
-        id
+    fn push(&mut self, row: &Row, container: Option<CommandId>) {
+        // There are a few hundred rows, so there is an id for each.
+        if let Some(id) = self.next_id() {
+            self.commands.push(command(row, id, container));
+        }
     }
 
     fn push_subcommands(&mut self, container: usize, rows: &[Row]) {
@@ -261,34 +273,38 @@ impl CommandTable {
     /// Makes a command findable.
     fn enter(&mut self, id: CommandId) {
         let Some(word) = self.command(id).map(|command| command.word) else { return };
-        if word == Word::EMPTY {
-            self.long_names.push(id);
-            return;
-        }
-        // At most half full, so that a search ends soon.
-        if self.commands.len() * 2 > self.places.len() {
-            self.bits += 1;
-            self.places = vec![0; 1 << self.bits];
-            let old: Vec<CommandId> =
-                self.iter().filter(|old| !old.is_subcommand()).map(Command::id).collect();
-            old.into_iter().for_each(|id| self.place(id));
+        if word.is_empty() {
+            self.odd_names.push(id);
+        } else if self.commands.len() * 2 <= self.places.len() {
+            self.place(id, word);
         } else {
-            self.place(id);
+            self.shift -= 1;
+            self.places = vec![EMPTY; self.places.len() * 2];
+            self.fill_places();
         }
     }
 
-    fn place(&mut self, id: CommandId) {
-        let Some(word) = self.command(id).map(|command| command.word) else { return };
-        if word == Word::EMPTY {
+    /// Puts all commands into the hash table, which is empty.
+    fn fill_places(&mut self) {
+        let names = self.iter().filter(|command| !command.is_subcommand());
+        let mut names: Vec<_> = names.map(|command| (command.id, command.word)).collect();
+        // The short ones first, so that each of them is found at its first place.
+        names.sort_by_key(|(_, word)| !word.is_short());
+        names.into_iter().for_each(|(id, word)| self.place(id, word));
+    }
+
+    /// Puts a command into the hash table, which has room.
+    fn place(&mut self, id: CommandId, word: Word) {
+        if word.is_empty() {
             return;
         }
         let mask = self.places.len() - 1;
-        let mut index = word.hash(self.bits) & mask;
-        while self.places.get(index).is_some_and(|&place| place != 0) {
+        let mut index = word.hash(self.shift);
+        while self.places.get(index).is_some_and(|&place| place != EMPTY) {
             index = (index + 1) & mask;
         }
         if let Some(place) = self.places.get_mut(index) {
-            *place = id.0 + 1;
+            *place = id.0;
         }
     }
 }
@@ -332,6 +348,9 @@ impl Unresolved<'_> {
 /// Binary logarithm of the first size of the hash table.
 const BITS: u32 = 11;
 
+/// What is in an empty place: an id that no command has.
+const EMPTY: u16 = u16::MAX;
+
 /// The longest name a custom command may have.
 const CUSTOM_NAME_MAX: usize = 255;
 
@@ -362,7 +381,7 @@ fn command(row: &Row, id: CommandId, container: Option<CommandId>) -> Command {
         flags |= flag::RETRY_SAFE;
     }
     Command {
-        word: Word::new(name.as_bytes()).unwrap_or(Word::EMPTY),
+        word: Word::name(name.as_bytes()).unwrap_or(Word::EMPTY),
         keys: row.keys,
         min_args: row.min_args,
         max_args: row.max_args,
@@ -410,10 +429,25 @@ mod tests {
                 .collect();
             let upper = command.name().to_ascii_uppercase();
             for word in [command.name().as_bytes(), upper.as_bytes(), &mixed] {
-                let found = table.lookup(word).expect(command.name());
-                assert_eq!(found.id(), command.id());
+                let found = table.lookup(word).map(Command::id);
+                assert_eq!(found, Some(command.id()), "{}", command.name());
             }
         }
+    }
+
+    #[test]
+    fn what_is_asked_for_most_is_found_at_once() {
+        let table = CommandTable::new();
+        let is_core = |command: &&Command| {
+            let refused = matches!(command.family(), Family::Refused(_));
+            !command.is_subcommand() && !refused && !command.name().contains('.')
+        };
+        let short = table.iter().filter(is_core).filter(|command| command.word.is_short());
+        let away: Vec<&str> = short
+            .filter(|command| table.places[command.word.hash(table.shift)] != command.id().0)
+            .map(Command::name)
+            .collect();
+        assert!(away.is_empty(), "{away:?}: look for another multiplier");
     }
 
     #[test]
@@ -597,6 +631,20 @@ mod tests {
     }
 
     #[test]
+    fn names_that_are_not_just_letters_are_compared_exactly() {
+        let mut table = CommandTable::new();
+        for name in ["a|b", "x{y}", "~", "q`", "under_score", "@home", "a\\b"] {
+            table.add_custom(name.as_bytes(), CUSTOM).unwrap();
+        }
+        assert_eq!(name(&table, b"A|B"), Some("a|b"));
+        assert_eq!(name(&table, b"A\\B"), Some("a\\b"));
+        assert_eq!(name(&table, b"X{Y}"), Some("x{y}"));
+        for wrong in [&b"x[y]"[..], b"^", b"q@", b"under\x7fscore", b"`home"] {
+            assert_eq!(name(&table, wrong), None, "{}", wrong.escape_ascii());
+        }
+    }
+
+    #[test]
     fn there_are_never_more_commands_than_ids() {
         let mut table = CommandTable::new();
         let mut number = 0;
@@ -684,6 +732,6 @@ mod tests {
 
     #[test]
     fn a_command_is_small() {
-        assert!(size_of::<Command>() <= 96, "{}", size_of::<Command>());
+        assert!(size_of::<Command>() <= 104, "{}", size_of::<Command>());
     }
 }

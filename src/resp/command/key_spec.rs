@@ -679,7 +679,7 @@ mod tests {
                         };
                         let _ = command.keys().keys(count, argument, &mut keys);
                         assert!(keys.iter().all(|&key| (key as usize) < count));
-                        command.keys().first_key(count, argument);
+                        let _ = command.keys().first_key(count, argument);
                         command.blocks(count, argument);
                     }
                 }
