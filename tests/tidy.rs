@@ -91,6 +91,6 @@ fn every_setting_is_in_the_manual() {
     assert!(is_explained("Bind", ".It Ic Bind Ar address\n") && !is_explained("Bind", "Bind it\n"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/predixy.conf.5");
     let manual = fs::read_to_string(path).expect("the manual of the configuration");
-    let keys = predixy::conf::setting::all().into_iter().map(|(key, ..)| key);
+    let keys = predixy::conf::setting::all().into_iter().map(|setting| setting.name);
     assert_eq!(keys.filter(|key| !is_explained(key, &manual)).collect::<Vec<_>>(), [""; 0]);
 }

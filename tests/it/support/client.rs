@@ -27,6 +27,9 @@ pub enum Lost {
     Garbage(String),
 }
 
+/// How deep a reply may be nested before we no longer read it.
+const DEPTH_MAX: usize = 100;
+
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -114,7 +117,7 @@ impl Client {
         self.received.drain(..self.next);
         self.next = 0;
         let until = Instant::now() + self.deadline;
-        self.value(until)
+        self.value(until, 0)
     }
 
     /// Waits for the next reply and tells it byte for byte.
@@ -148,7 +151,10 @@ impl Client {
         .expect("shut down for writing");
     }
 
-    fn value(&mut self, until: Instant) -> Result<Value, Lost> {
+    fn value(&mut self, until: Instant, depth: usize) -> Result<Value, Lost> {
+        if depth > DEPTH_MAX {
+            return Err(Lost::Garbage("nested too deep for a test".to_owned()));
+        }
         let line = self.text_line(until)?;
         let (kind, rest) = line.split_at_checked(1).ok_or_else(|| Lost::Garbage(line.clone()))?;
         let garbage = || Lost::Garbage(line.clone());
@@ -160,7 +166,7 @@ impl Client {
             ("$", "-1") => Value::Nil,
             ("$", _) => Value::Bulk(self.body(count()?, until)?),
             ("*", "-1") => Value::NilArray,
-            ("*", _) => Value::Array(self.values(count()?, until)?),
+            ("*", _) => Value::Array(self.values(count()?, until, depth)?),
             ("_", "") => Value::Null,
             ("#", "t") => Value::Bool(true),
             ("#", "f") => Value::Bool(false),
@@ -170,10 +176,10 @@ impl Client {
                 Value::Error(String::from_utf8_lossy(&self.body(count()?, until)?).into_owned())
             }
             ("=", _) => Value::Verbatim(self.body(count()?, until)?),
-            ("~", _) => Value::Set(self.values(count()?, until)?),
-            (">", _) => Value::Push(self.values(count()?, until)?),
+            ("~", _) => Value::Set(self.values(count()?, until, depth)?),
+            (">", _) => Value::Push(self.values(count()?, until, depth)?),
             ("%", _) => {
-                let flat = self.values(count()? * 2, until)?;
+                let flat = self.values(count()? * 2, until, depth)?;
                 Value::Map(
                     flat.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect(),
                 )
@@ -182,8 +188,8 @@ impl Client {
         })
     }
 
-    fn values(&mut self, count: usize, until: Instant) -> Result<Vec<Value>, Lost> {
-        (0..count).map(|_| self.value(until)).collect()
+    fn values(&mut self, count: usize, until: Instant, depth: usize) -> Result<Vec<Value>, Lost> {
+        (0..count).map(|_| self.value(until, depth + 1)).collect()
     }
 
     fn body(&mut self, length: usize, until: Instant) -> Result<Vec<u8>, Lost> {
@@ -226,6 +232,7 @@ impl Client {
         match result {
             Ok(0) => Err(Lost::Closed),
             Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
             Err(error) => Err(lost(&error)),
         }
     }
