@@ -400,6 +400,8 @@ fn of_a_key_given_twice_the_last_counts() {
     let conf = good_global("Name a\nLogInfoSample 1\nname b");
     assert_eq!(conf.name, "b");
     warned(&conf, "/c.conf:3 Name is given again, /c.conf:1 is ignored");
+    let conf = good_global("Name a\nName b\nName c");
+    assert_eq!(conf.warnings[1], "/c.conf:3 Name is given again, /c.conf:2 is ignored");
 }
 
 #[test]

@@ -306,6 +306,13 @@ fn data_centres_are_read() {
 }
 
 #[test]
+fn a_weight_beyond_all_numbers_is_the_largest() {
+    let text = "LocalDC a\nDataCenter {\nDC a {\nReadPolicy {\na 1 99999999999\n}\n}\n}";
+    let policy = &good_global(text).data_center.unwrap().centers[0].read_policy;
+    assert_eq!(policy[0].weight, i32::MAX.cast_unsigned());
+}
+
+#[test]
 fn mistakes_in_data_centres_are_told() {
     let block = |lines: &str| format!("LocalDC a\nDataCenter {{\n{lines}\n}}");
     let bad = |lines: &str, line: u32, want: &str| bad_global(&block(lines), line, want);
@@ -360,6 +367,13 @@ fn latency_monitors_are_read() {
         one.commands.iter().map(|id| conf.commands.command(*id).unwrap().name()).collect();
     assert_eq!(names, ["get", "my.cmd"]);
     assert!(none.commands.is_empty() && none.bounds_us.is_empty());
+}
+
+#[test]
+fn a_latency_monitor_can_take_all_commands_away() {
+    let lines = "+ all\n- all\n+ set";
+    let conf = good_global(&format!("LatencyMonitor m {{\nCommands {{\n{lines}\n}}\n}}"));
+    assert_eq!(conf.latency_monitors[0].commands.len(), 1);
 }
 
 #[test]
@@ -424,6 +438,14 @@ fn mistakes_in_custom_commands_are_told() {
     bad("MinArgs 3", 2, "must be MaxArgs >= MinArgs");
     bad_global("CustomCommand {\na.b\nA.B\n}", 3, "custom command A.B is duplicated");
     bad_global("CustomCommand {\nget\n}", 2, "custom command get is duplicated");
+}
+
+#[test]
+fn a_word_of_a_mode_may_be_said_twice() {
+    let conf = good_global(
+        "CustomCommand {\na.b {\nMode read|read|keyAt2|keyAt2\nMinArgs 3\nMaxArgs 3\n}\n}",
+    );
+    assert_eq!(conf.commands.lookup(b"a.b").unwrap().rights(), Rights::Read);
 }
 
 #[test]
