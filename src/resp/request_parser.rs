@@ -1221,6 +1221,18 @@ mod tests {
     }
 
     #[test]
+    fn the_arguments_of_the_last_request_are_forgotten() {
+        for wire in ["*1\r\n$4\r\nPI", "\r\n", "*0\r\n", "*x\r\n", "PI"] {
+            let (mut parser, mut arguments) = (RequestParser::new(), Arguments::new());
+            let limits = Limits::default();
+            assert!(parser.feed(b"*1\r\n$4\r\nPING\r\n", &limits, &mut arguments).is_ok());
+            assert_eq!(arguments.count(), 1);
+            let _ = parser.feed(wire.as_bytes(), &limits, &mut arguments);
+            assert_eq!(arguments.count(), 0, "{wire:?}");
+        }
+    }
+
+    #[test]
     fn announced_counts_and_lengths_allocate_nothing() {
         let (mut parser, mut arguments) = (RequestParser::new(), Arguments::new());
         let wire = b"*99999\r\n$3\r\nDEL\r\n$536870912\r\nx";

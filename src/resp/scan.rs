@@ -167,6 +167,9 @@ mod tests {
             "$01\r\nxxxxx",
             "$0123\r\nxx",
             "$012\r\nxxx",
+            "$10:\r\nxx",
+            "$1:0\r\nxx",
+            "$:00\r\nxx",
             "$-1\r\nxxxxx",
             "$100000\r\nxx",
             "$1a\r\nxxxxx",
@@ -179,6 +182,19 @@ mod tests {
         ] {
             assert_eq!(head(wire.as_bytes()).and_then(|word| header(word, b'$')), None, "{wire:?}");
         }
+    }
+
+    #[test]
+    fn a_head_is_what_is_there() {
+        let bytes = *b"$-1\r\nabcdef";
+        for length in 0..bytes.len() {
+            let mut word = [0; 8];
+            word[..length.min(8)].copy_from_slice(&bytes[..length.min(8)]);
+            let want = (length >= 4).then_some(u64::from_le_bytes(word));
+            assert_eq!(head(&bytes[..length]), want, "of {length}");
+        }
+        assert!(begins(head(b"$-1\r\n").unwrap(), b"$-1\r\n"));
+        assert!(!begins(head(b"$-1\r").unwrap(), b"$-1\r\n"));
     }
 
     #[test]

@@ -23,10 +23,8 @@ fuzz_target!(|input: &[u8]| {
         loop {
             let want = reference::reply(&wire[..cut], start);
             match parser.feed(&wire[fed..cut]) {
-                // More values than can be counted never come: the naive parser waits for them.
-                Err(ReplyError::TooManyValues) => {
-                    return assert_eq!(want, Err(Stopped::Incomplete));
-                }
+                // The naive parser does not count them: it waits, or stumbles over something later.
+                Err(ReplyError::TooManyValues) => return assert!(want.is_err()),
                 Err(_) => return assert_eq!(want, Err(Stopped::Broken)),
                 Ok(None) => {
                     assert_eq!(want, Err(Stopped::Incomplete));
