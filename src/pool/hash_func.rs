@@ -50,6 +50,10 @@ pub fn atol(key: &[u8]) -> u64 {
 #[must_use]
 #[inline]
 pub fn tagged(key: &[u8], open: u8, close: u8) -> &[u8] {
+    // Most keys have no tag, and `contains` looks at many bytes at a time.
+    if !key.contains(&open) {
+        return key;
+    }
     let Some(start) = key.iter().position(|byte| *byte == open) else { return key };
     let inner = &key[start + 1..];
     match inner.iter().position(|byte| *byte == close) {
