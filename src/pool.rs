@@ -2,9 +2,10 @@
 //!
 //! A [`Topology`] is built whole and replaced whole. In reading order: `server` and `health` are
 //! one server; `server_group` is a master and its replicas, and which of them gets a read; `dc`
-//! and `hash_func` are what it is chosen by; `topology` is all of it at one moment; the three
-//! pools (`cluster_server_pool`, `sentinel_server_pool`, `standalone_server_pool`) make the next
-//! topology from the last one and what was learned; `server_pool` is how threads follow it.
+//! and `hash_func` are what it is chosen by; `topology` is all of it at one moment, and `draft`
+//! the way to the next one; the three pools (`cluster_server_pool`, `sentinel_server_pool`,
+//! `standalone_server_pool`) make that from the last one and what was learned; `server_pool` is
+//! how threads follow it.
 //!
 //! Nothing here connects, sleeps or reads a clock: who asks the servers hands in the answers and
 //! the time.
@@ -17,6 +18,7 @@ mod dc;
 mod server_group;
 mod rules;
 mod topology;
+mod draft;
 mod standalone_server_pool;
 mod cluster_nodes_parser;
 #[cfg(test)]

@@ -16,10 +16,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::cluster_nodes_parser::{HostChoice, Link, NodeLine};
+use super::draft::Kind;
 use super::server::{Role, Server, ServerId, Standing};
 use super::server_group::{GroupId, ServerGroup};
 use super::slot::{SLOTS, Slot};
-use super::topology::{Kind, SlotTable, Topology};
+use super::topology::{SlotTable, Topology};
 use crate::base::address::Address;
 
 /// What an answer to CLUSTER NODES led to.

@@ -171,7 +171,7 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
 
     const SECOND: u64 = 1_000_000;
     const RULES: HealthRules =
@@ -230,23 +230,37 @@ mod tests {
     }
 
     #[test]
-    fn of_many_threads_one_marks_and_one_revives() {
-        let health = Arc::new(Health::new());
-        let count = |act: fn(&Health) -> bool| {
-            let threads: Vec<_> = (0..8)
-                .map(|_| {
-                    let health = Arc::clone(&health);
-                    std::thread::spawn(move || u32::from(act(&health)))
-                })
-                .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>()
+    fn of_many_threads_one_marks_one_probes_and_one_revives() {
+        const THREADS: usize = 2;
+        let rules = HealthRules { failure_limit: 1, ..RULES };
+        let health: Vec<_> = (0..20_000).map(|_| Health::new()).collect();
+        let count = |act: &(dyn Fn(&Health) -> bool + Sync)| {
+            let mut counts = vec![0; health.len()];
+            let arrived = AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                let run = || {
+                    let act = |(round, health)| {
+                        // They meet before each one; only spinning is quick enough to collide.
+                        arrived.fetch_add(1, AcqRel);
+                        while arrived.load(Acquire) < (round + 1) * THREADS {
+                            std::hint::spin_loop();
+                        }
+                        usize::from(act(health))
+                    };
+                    health.iter().enumerate().map(act).collect::<Vec<_>>()
+                };
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(run)).collect();
+                for thread in threads {
+                    let done = thread.join().unwrap();
+                    counts.iter_mut().zip(done).for_each(|(count, done)| *count += done);
+                }
+            });
+            counts
         };
-        let many_failures = |health: &Health| {
-            (0..1000).filter(|_| health.fail(Failure::Reset, 0, &RULES)).count() == 1
-        };
-        assert_eq!(count(many_failures), 1);
-        assert_eq!(count(|health| health.claim_probe(SECOND, &RULES)), 1);
-        assert_eq!(count(Health::succeed), 1);
+        let once = vec![1; health.len()];
+        assert_eq!(count(&|health| health.fail(Failure::Reset, 0, &rules)), once);
+        assert_eq!(count(&|health| health.claim_probe(SECOND, &rules)), once);
+        assert_eq!(count(&Health::succeed), once);
     }
 
     #[test]

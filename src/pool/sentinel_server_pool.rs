@@ -4,9 +4,10 @@
 //! never has two (D-22). `SENTINEL replicas` and `SENTINEL sentinels` list everybody there is:
 //! whoever is not listed is gone. Answers come in already split into fields.
 
+use super::draft::Kind;
 use super::server::{Role, ServerId, Standing};
 use super::server_group::{GroupId, ServerGroup};
-use super::topology::{Kind, Topology};
+use super::topology::Topology;
 use crate::base::address::Address;
 
 /// A replica or a Sentinel, as a Sentinel describes it.

@@ -170,9 +170,6 @@ impl Readers {
             total += weight;
             false
         });
-        if total == 0 {
-            return None;
-        }
         // The draw is below the total, and the first centre whose sum is above it is meant: each
         // gets exactly its share (D-24).
         let drawn = random.below(total);
@@ -182,6 +179,8 @@ impl Readers {
             chosen = Some(center);
             sum > drawn
         });
+        // Centres without weight are not read from.
+        let chosen = Some(chosen?);
         Some(candidates & self.mask(|reader| reader.center.map(|(center, _)| center) == chosen))
     }
 

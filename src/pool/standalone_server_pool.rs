@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::draft::Kind;
 use super::rules::{Groups, Listed};
 use super::server::{Role, ServerId, Standing};
 use super::server_group::{GroupId, ServerGroup};
-use super::topology::{Kind, SlotTable, Topology};
+use super::topology::{SlotTable, Topology};
 
 impl Topology {
     /// Makes the file's servers the seeds of this cluster. Those that are part of it stay so.
