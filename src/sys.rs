@@ -54,6 +54,11 @@ mod descriptor;
 #[cfg_attr(target_os = "macos", path = "sys/platform/macos.rs")]
 mod platform;
 
+#[cfg(not(feature = "sim"))]
+#[cfg_attr(target_os = "linux", path = "sys/transfer_raw.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "sys/transfer_libc.rs")]
+mod transfer;
+
 #[cfg(test)]
 mod contract;
 

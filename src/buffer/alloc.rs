@@ -67,7 +67,19 @@ impl BufferPool {
     }
 
     /// An empty buffer with room for at least `room` bytes.
+    #[inline]
     pub fn take(&self, room: usize) -> Buffer {
+        // Nearly all are of the smallest size, and of those some are spare.
+        if room <= SIZES[0].0
+            && let Some(bytes) = self.supply.spare.borrow_mut()[0].pop()
+        {
+            return Buffer { bytes, start: 0, end: 0, supply: Rc::clone(&self.supply) };
+        }
+        self.take_slowly(room)
+    }
+
+    #[inline(never)]
+    fn take_slowly(&self, room: usize) -> Buffer {
         let bytes = match SIZES.iter().position(|(size, _)| room <= *size) {
             Some(class) => match self.supply.spare.borrow_mut()[class].pop() {
                 Some(bytes) => bytes,
@@ -105,7 +117,19 @@ impl Supply {
         vec![0; size].into_boxed_slice()
     }
 
+    #[inline]
     fn give_back(&self, bytes: Box<[u8]>) {
+        if bytes.len() == SIZES[0].0 {
+            let spare = &mut self.spare.borrow_mut()[0];
+            if spare.len() < SIZES[0].1 {
+                return spare.push(bytes);
+            }
+        }
+        self.give_back_slowly(bytes);
+    }
+
+    #[inline(never)]
+    fn give_back_slowly(&self, bytes: Box<[u8]>) {
         if let Some(class) = SIZES.iter().position(|(size, _)| bytes.len() == *size) {
             let spare = &mut self.spare.borrow_mut()[class];
             if spare.len() < SIZES[class].1 {
@@ -135,11 +159,13 @@ pub struct Buffer {
 
 impl Buffer {
     /// What was put in and not yet taken out.
+    #[inline]
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
 
     /// How many bytes [`Buffer::filled`] has.
+    #[inline]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
@@ -150,6 +176,7 @@ impl Buffer {
     }
 
     /// How many bytes fit behind what is in.
+    #[inline]
     pub fn room(&self) -> usize {
         self.bytes.len() - self.end
     }
@@ -180,6 +207,7 @@ impl Buffer {
     /// # Panics
     ///
     /// When they do not fit: ask [`Buffer::room`] first.
+    #[inline]
     pub fn push(&mut self, bytes: &[u8]) {
         let end = self.end + bytes.len();
         self.bytes[self.end..end].copy_from_slice(bytes);
@@ -213,10 +241,15 @@ impl Buffer {
     }
 
     /// Makes room for `length` more bytes, in larger memory if need be.
+    #[inline]
     pub fn reserve(&mut self, length: usize) {
-        if length <= self.room() {
-            return;
+        if length > self.room() {
+            self.grow(length);
         }
+    }
+
+    #[cold]
+    fn grow(&mut self, length: usize) {
         let mut larger = BufferPool { supply: Rc::clone(&self.supply) }
             .take((self.len() + length).max(self.capacity() * 2));
         larger.push(self.filled());

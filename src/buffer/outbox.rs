@@ -51,6 +51,11 @@ impl Outbox {
             Some(first) if self.rest.is_empty() && bytes.len() <= first.room() => {
                 first.push(bytes);
             }
+            None if bytes.len() <= LINK => {
+                let mut first = pool.take(bytes.len());
+                first.push(bytes);
+                self.first = Some(first);
+            }
             _ => self.append_slowly(pool, bytes),
         }
     }
@@ -104,10 +109,10 @@ impl Outbox {
         bytes: &[u8],
     ) -> io::Result<()> {
         let mut sent = 0;
-        if self.flush(socket)? == Flushed::All {
-            if let Progress::Moved(length) = socket.write(bytes)? {
-                sent = length;
-            }
+        if self.flush(socket)? == Flushed::All
+            && let Progress::Moved(length) = socket.write(bytes)?
+        {
+            sent = length;
         }
         if sent < bytes.len() {
             self.append(pool, &bytes[sent..]);

@@ -73,7 +73,16 @@ impl RequestLog {
         if offset == self.end {
             // Nothing is under way, the usual end of a turn.
             debug_assert_eq!(self.sent, self.end, "an answer came before its request was sent");
-            self.blocks.clear();
+            self.blocks.truncate(1);
+            if let Some(last) = self.blocks.front_mut() {
+                // Kept for the next request: there are few links, and they are seldom idle.
+                if last.buffer.capacity() == BLOCK {
+                    last.buffer.clear();
+                    last.offset = offset;
+                } else {
+                    self.blocks.clear();
+                }
+            }
             return;
         }
         while let Some(second) = self.blocks.get(1) {
@@ -81,6 +90,13 @@ impl RequestLog {
                 return;
             }
             self.blocks.pop_front();
+        }
+    }
+
+    /// Gives back the block that is kept for the next request, if nothing is under way.
+    pub fn trim(&mut self) {
+        if self.blocks.iter().all(|block| block.buffer.is_empty()) {
+            self.blocks.clear();
         }
     }
 
@@ -103,6 +119,12 @@ impl RequestLog {
     /// Bytes of memory that the requests occupy.
     pub fn held_bytes(&self) -> usize {
         self.blocks.iter().map(|block| block.buffer.capacity()).sum()
+    }
+
+    /// Bytes of memory that are kept for the next request while there is none.
+    pub fn kept_bytes(&self) -> usize {
+        let is_idle = self.blocks.iter().all(|block| block.buffer.is_empty());
+        if is_idle { self.held_bytes() } else { 0 }
     }
 
     /// Holds back what is appended from now on.
@@ -134,12 +156,19 @@ impl RequestLog {
         }
     }
 
+    #[inline]
     fn write(&self, socket: &Socket, goal: u64) -> io::Result<Progress> {
-        let first = self.blocks.partition_point(|block| block.end() <= self.sent);
-        let mut unsent = self.blocks.range(first..).map(|block| block.part(self.sent, goal));
-        if first + 1 == self.blocks.len() {
-            return socket.write(unsent.next().unwrap_or_default());
+        match self.blocks.back() {
+            // What is unsent lies nearly always in the last block.
+            Some(last) if self.sent >= last.offset => socket.write(last.part(self.sent, goal)),
+            _ => self.write_blocks(socket, goal),
         }
+    }
+
+    #[cold]
+    fn write_blocks(&self, socket: &Socket, goal: u64) -> io::Result<Progress> {
+        let first = self.blocks.partition_point(|block| block.end() <= self.sent);
+        let unsent = self.blocks.range(first..).map(|block| block.part(self.sent, goal));
         let slices: Vec<_> = unsent.take(SLICES_MAX).map(IoSlice::new).collect();
         socket.write_vectored(&slices)
     }
@@ -152,6 +181,7 @@ impl Block {
 
     /// What of this block lies between two offsets of the stream.
     #[expect(clippy::cast_possible_truncation, reason = "differences within one block")]
+    #[inline]
     fn part(&self, from: u64, to: u64) -> &[u8] {
         let start = from.clamp(self.offset, self.end()) - self.offset;
         let end = to.clamp(self.offset, self.end()) - self.offset;
@@ -187,6 +217,8 @@ mod tests {
         }
         assert!(log.blocks.len() <= 1, "answered requests are kept");
         log.release(log.end());
+        assert!(log.held_bytes() <= BLOCK);
+        log.trim();
         assert_eq!(log.held_bytes(), 0);
     }
 

@@ -214,6 +214,8 @@ mod tests {
         let later = Head { wall_us: HEAD.wall_us + 500_000, ..HEAD };
         renderer.render(&mut line, Format::Text, &later, "");
         assert_eq!(line, "2026-11-22 10:16:45.032853 N proxy.rs:112 \n");
+        renderer.render(&mut line, Format::Json, &later, "");
+        assert!(line.starts_with(r#"{"time":"2026-11-22 10:16:45.032853","#), "{line}");
     }
 
     #[test]

@@ -546,3 +546,725 @@ impl fmt::Display for Note {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::cluster_nodes_parser::parse_nodes;
+    use super::super::cluster_nodes_samples as samples;
+    use super::super::test_support::{address, cluster, cluster_conf, seed};
+    use super::super::topology::Place;
+    use super::*;
+    use crate::base::random::Random;
+
+    fn id(number: usize) -> ServerId {
+        ServerId::from_index(number).unwrap()
+    }
+
+    fn slot(number: u64) -> Slot {
+        Slot::new(number).unwrap()
+    }
+
+    /// One line for each `(id, address, flags, master, epoch, slots)`.
+    fn text(nodes: &[(&str, &str, &str, &str, u64, &str)]) -> String {
+        let lines = nodes.iter().map(|(id, address, flags, master, epoch, slots)| {
+            format!("{id} {address} {flags} {master} 0 0 {epoch} connected {slots}\n")
+        });
+        lines.collect()
+    }
+
+    fn try_refresh(old: &Topology, asked: usize, text: &str) -> Result<Refreshed, Refused> {
+        let nodes = parse_nodes(text.as_bytes()).unwrap();
+        old.refreshed(&nodes, id(asked), HostChoice::Ip)
+    }
+
+    #[track_caller]
+    fn refresh(old: &Topology, asked: usize, text: &str) -> Topology {
+        try_refresh(old, asked, text).unwrap().topology.unwrap()
+    }
+
+    /// Who owns a slot, by address.
+    fn owner(topology: &Topology, number: u64) -> Option<String> {
+        let master = topology.master_of_slot(slot(number))?;
+        Some(topology.server(master)?.address().to_string())
+    }
+
+    #[track_caller]
+    fn check_owner(topology: &Topology, number: u64, want: &str) {
+        assert_eq!(owner(topology, number).as_deref(), Some(want), "slot {number}");
+    }
+
+    fn server<'a>(topology: &'a Topology, at: &str) -> &'a Arc<Server> {
+        topology.server(topology.find(&address(at)).unwrap()).unwrap()
+    }
+
+    /// Everything that must be true of any topology.
+    #[track_caller]
+    fn check_sound(topology: &Topology) {
+        for slot in Slot::all() {
+            let group = topology.group_of_slot(slot).map(|id| topology.group(id).unwrap());
+            let master = topology.master_of_slot(slot);
+            assert_eq!(group.and_then(ServerGroup::master), master);
+            if let Some(master) = master {
+                let server = topology.server(master).unwrap();
+                assert_eq!(server.standing(), Standing::Routed);
+                assert_eq!(server.role(), Role::Master);
+            }
+        }
+        let mut seen = BTreeSet::new();
+        for group in topology.groups() {
+            for id in group.servers() {
+                assert!(seen.insert(id), "{id} is in two groups");
+                assert_eq!(topology.server(id).unwrap().group(), Some(group.id()));
+            }
+        }
+        for server in topology.servers() {
+            assert_eq!(topology.server(server.id()).unwrap().id(), server.id());
+            if server.standing() == Standing::Routed {
+                assert_eq!(topology.find(server.address()), Some(server.id()));
+            }
+        }
+        let slots: usize = topology.groups().iter().map(ServerGroup::slots).sum();
+        assert_eq!(slots, Slot::all().filter_map(|slot| topology.master_of_slot(slot)).count());
+    }
+
+    const THREE: &[(&str, &str, &str, &str, u64, &str)] = &[
+        ("aaa", "10.0.0.1:7000", "myself,master", "-", 1, "0-5460"),
+        ("bbb", "10.0.0.2:7000", "master", "-", 2, "5461-10922"),
+        ("ccc", "10.0.0.3:7000", "master", "-", 3, "10923-16383"),
+        ("ddd", "10.0.0.4:7000", "slave", "aaa", 1, ""),
+        ("eee", "10.0.0.5:7000", "slave", "bbb", 2, ""),
+        ("fff", "10.0.0.6:7000", "slave", "ccc", 3, ""),
+    ];
+
+    /// Three masters and three replicas, learned from the first.
+    fn three() -> Topology {
+        refresh(&cluster(&["10.0.0.1:7000"]), 0, &text(THREE))
+    }
+
+    /// `THREE`, with other lines for some ids.
+    fn three_but(
+        changes: &[(&'static str, &'static str, &'static str, &'static str, u64, &'static str)],
+    ) -> String {
+        let mut nodes = THREE.to_vec();
+        for change in changes {
+            nodes.retain(|node| node.0 != change.0);
+            if !change.1.is_empty() {
+                nodes.push(*change);
+            }
+        }
+        text(&nodes)
+    }
+
+    #[test]
+    fn an_answer_becomes_groups_and_slots() {
+        let topology = three();
+        check_sound(&topology);
+        check_owner(&topology, 0, "10.0.0.1:7000");
+        check_owner(&topology, 5461, "10.0.0.2:7000");
+        check_owner(&topology, 16383, "10.0.0.3:7000");
+        let groups: Vec<_> =
+            topology.groups().iter().map(|group| (group.name(), group.slots())).collect();
+        assert_eq!(groups, [("aaa", 5461), ("bbb", 5462), ("ccc", 5461)]);
+        let replica = server(&topology, "10.0.0.5:7000");
+        assert_eq!((replica.role(), replica.group_name()), (Role::Slave, "bbb"));
+        assert!(!replica.is_static() && server(&topology, "10.0.0.1:7000").is_static());
+        assert!(topology.is_whole());
+        assert_eq!(topology.masters().count(), 3);
+    }
+
+    #[test]
+    fn the_same_answer_again_is_nothing_new() {
+        let topology = three();
+        assert!(try_refresh(&topology, 0, &text(THREE)).unwrap().topology.is_none());
+        // Another node sees the same.
+        let other = three_but(&[
+            ("aaa", "10.0.0.1:7000", "master", "-", 1, "0-5460"),
+            ("bbb", "10.0.0.2:7000", "myself,master", "-", 2, "5461-10922"),
+        ]);
+        let asked = topology.find(&address("10.0.0.2:7000")).unwrap();
+        assert!(try_refresh(&topology, asked.index(), &other).unwrap().topology.is_none());
+    }
+
+    #[test]
+    fn real_answers_become_topologies() {
+        for (name, text) in samples::WHOLE {
+            let topology = refresh(&cluster(&["seed.example:7000"]), 0, text);
+            check_sound(&topology);
+            assert!(topology.is_whole(), "{name}");
+            assert_eq!(topology.masters().count(), 3, "{name}");
+            let mut random = Random::new(1);
+            assert!(topology.any(&mut random).is_some(), "{name}");
+        }
+    }
+
+    #[test]
+    fn d18_a_node_with_a_long_name_is_learned() {
+        let long = "redis-node-1.a-rather-long-zone.example.internal";
+        let nodes = three_but(&[
+            (
+                "bbb",
+                "2001:db8:1111:2222:3333:4444:5555:6666:7000@17000",
+                "master",
+                "-",
+                2,
+                "5461-10922",
+            ),
+            ("ccc", &*format!(":7000@17000,{long}").leak(), "master", "-", 3, "10923-16383"),
+        ]);
+        let topology = refresh(&cluster(&["10.0.0.1:7000"]), 0, &nodes);
+        check_owner(&topology, 6000, "[2001:db8:1111:2222:3333:4444:5555:6666]:7000");
+        check_owner(&topology, 16000, &format!("{long}:7000"));
+    }
+
+    #[test]
+    fn d20_a_replica_that_must_not_take_over_is_read_from() {
+        let conf = {
+            let mut conf = cluster_conf(&["10.0.0.1:7000"]);
+            conf.common.dynamic_slave_read_priority = 100;
+            conf
+        };
+        let text = three_but(&[("ddd", "10.0.0.4:7000", "slave,nofailover", "aaa", 1, "")]);
+        let topology = refresh(&Topology::from_conf(&conf, None), 0, &text);
+        let read = |topology: &Topology| {
+            let place = Place::Slot(slot(0));
+            let id = topology.choose(place, false, |_| 0, &mut Random::new(1)).unwrap();
+            topology.server(id).unwrap().address().to_string()
+        };
+        assert_eq!(read(&topology), "10.0.0.4:7000");
+        // One that has failed is not; one that only one node cannot reach is.
+        let failed = three_but(&[("ddd", "10.0.0.4:7000", "slave,fail", "aaa", 1, "")]);
+        let topology = refresh(&topology, 0, &failed);
+        assert_eq!(read(&topology), "10.0.0.1:7000");
+        assert!(server(&topology, "10.0.0.4:7000").is_down());
+        let doubted = three_but(&[("ddd", "10.0.0.4:7000", "slave,fail?", "aaa", 1, "")]);
+        assert_eq!(read(&refresh(&topology, 0, &doubted)), "10.0.0.4:7000");
+    }
+
+    #[test]
+    fn d21_what_is_gone_is_gone() {
+        let old = three();
+        let new = refresh(&old, 0, &three_but(&[("ddd", "", "", "", 0, "")]));
+        check_sound(&new);
+        assert_eq!(new.find(&address("10.0.0.4:7000")), None);
+        assert_eq!(
+            new.server(old.find(&address("10.0.0.4:7000")).unwrap()).map(|server| server.id()),
+            None
+        );
+        assert_eq!(new.servers().count(), 5);
+        // Its id waits for it.
+        let back = refresh(&new, 0, &text(THREE));
+        assert_eq!(back.find(&address("10.0.0.4:7000")), old.find(&address("10.0.0.4:7000")));
+    }
+
+    #[test]
+    fn d21_a_failover_leaves_no_group_without_a_master() {
+        let old = refresh(&cluster(&["127.0.0.1:31600"]), 0, samples::REDIS_6_2_MAY_FAIL);
+        check_owner(&old, 6000, "127.0.0.1:31601");
+        let new = refresh(&old, 0, samples::REDIS_6_2_FAILED_OVER);
+        check_sound(&new);
+        check_owner(&new, 6000, "127.0.0.1:31605");
+        let masters: Vec<_> =
+            new.masters().map(|id| new.server(id).unwrap().address().to_string()).collect();
+        assert_eq!(masters, ["127.0.0.1:31600", "127.0.0.1:31605", "127.0.0.1:31602"]);
+        // SCAN goes on in the place where the old master was.
+        assert_eq!(new.group_of_slot(slot(6000)), old.group_of_slot(slot(6000)));
+        assert!(server(&new, "127.0.0.1:31601").is_down());
+        let changed: Vec<_> = old.changed_slots(&new).collect();
+        assert_eq!(changed.len(), 1 + 10923 - 5461);
+        assert_eq!(changed[0], slot(100));
+        assert!(new.changed_slots(&new.clone()).next().is_none());
+    }
+
+    #[test]
+    fn a_failed_master_keeps_its_slots_until_somebody_takes_over() {
+        let topology = refresh(&cluster(&["127.0.0.1:31700"]), 0, samples::REDIS_7_0_FAILED);
+        check_owner(&topology, 6000, "127.0.0.1:31701");
+        assert!(server(&topology, "127.0.0.1:31701").is_down());
+        let mut random = Random::new(1);
+        for _ in 0..200 {
+            let any = topology.server(topology.any(&mut random).unwrap()).unwrap();
+            assert!(!any.is_down(), "{}", any.address());
+        }
+    }
+
+    #[test]
+    fn a_failover_before_the_old_master_has_given_up_its_slots_is_decided_by_epoch() {
+        let text = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,master", "-", 1, "0-5460"),
+            ("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5460"),
+        ]);
+        let new = refresh(&three(), 0, &text);
+        check_sound(&new);
+        check_owner(&new, 0, "10.0.0.4:7000");
+        let back = three_but(&[("ddd", "10.0.0.4:7000", "master", "-", 0, "0-5460")]);
+        check_owner(&refresh(&new, 0, &back), 0, "10.0.0.1:7000");
+        // Of equal epochs the smaller id will have the later one in a moment.
+        let tie = three_but(&[("ddd", "10.0.0.4:7000", "master", "-", 1, "0-5460")]);
+        check_owner(&refresh(&new, 0, &tie), 0, "10.0.0.1:7000");
+    }
+
+    #[test]
+    fn d15_moved_to_an_unknown_node_creates_it() {
+        let old = three();
+        let new = old.with_moved(slot(7), &address("10.0.0.9:7000")).unwrap();
+        check_sound(&new);
+        check_owner(&new, 7, "10.0.0.9:7000");
+        check_owner(&new, 8, "10.0.0.1:7000");
+        assert_eq!(old.changed_slots(&new).collect::<Vec<_>>(), [slot(7)]);
+        let created = server(&new, "10.0.0.9:7000");
+        assert_eq!(created.group_name(), "10.0.0.9:7000");
+        assert_eq!(&*created.credentials().unwrap().password, b"pool");
+        assert!(new.with_moved(slot(7), &address("10.0.0.9:7000")).is_none(), "known by now");
+        let more = new.with_moved(slot(8), &address("10.0.0.9:7000")).unwrap();
+        assert_eq!(more.group_of_slot(slot(8)), more.group_of_slot(slot(7)));
+        // The next answer knows its id, and it is the same server.
+        let known = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,master", "-", 1, "0-6 9-5460"),
+            ("ggg", "10.0.0.9:7000", "master", "-", 9, "7-8"),
+        ]);
+        let next = refresh(&more, 0, &known);
+        check_sound(&next);
+        assert_eq!(next.find(&address("10.0.0.9:7000")), Some(created.id()));
+        assert_eq!(next.group_of_slot(slot(8)), more.group_of_slot(slot(8)));
+        assert!(more.changed_slots(&next).next().is_none());
+        // Or it does not know it, and it is gone.
+        let next = refresh(&more, 0, &text(THREE));
+        check_sound(&next);
+        assert_eq!(next.find(&address("10.0.0.9:7000")), None);
+        check_owner(&next, 7, "10.0.0.1:7000");
+    }
+
+    #[test]
+    fn d15_moved_works_before_anything_else_is_known() {
+        let old = cluster(&["10.0.0.1:7000"]);
+        let new = old.with_moved(slot(7), &address("10.0.0.1:7000")).unwrap();
+        check_sound(&new);
+        check_owner(&new, 7, "10.0.0.1:7000");
+        assert_eq!(new.servers().count(), 1);
+    }
+
+    #[test]
+    fn moved_to_its_replica_is_a_failover_of_the_whole_group() {
+        let old = three();
+        let new = old.with_moved(slot(7), &address("10.0.0.4:7000")).unwrap();
+        check_sound(&new);
+        check_owner(&new, 0, "10.0.0.4:7000");
+        check_owner(&new, 5460, "10.0.0.4:7000");
+        assert_eq!(old.changed_slots(&new).count(), 5461);
+        assert_eq!(server(&new, "10.0.0.1:7000").role(), Role::Slave);
+        assert_eq!(server(&new, "10.0.0.4:7000").group_name(), "ddd");
+        // The answer that follows says the same.
+        let text = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,slave", "ddd", 9, ""),
+            ("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5460"),
+        ]);
+        assert!(try_refresh(&new, 0, &text).unwrap().topology.is_none());
+    }
+
+    #[test]
+    fn moved_to_a_replica_of_another_group_moves_one_slot() {
+        let new = three().with_moved(slot(7), &address("10.0.0.5:7000")).unwrap();
+        check_sound(&new);
+        check_owner(&new, 7, "10.0.0.5:7000");
+        check_owner(&new, 8, "10.0.0.1:7000");
+        check_owner(&new, 6000, "10.0.0.2:7000");
+    }
+
+    #[test]
+    fn ask_makes_a_node_known_and_gives_it_nothing() {
+        let old = three();
+        let new = old.with_asked(&address("10.0.0.9:7000")).unwrap();
+        check_sound(&new);
+        let created = new.find(&address("10.0.0.9:7000")).unwrap();
+        assert!(!new.routed().contains(&created));
+        assert!(old.changed_slots(&new).next().is_none());
+        assert!(new.with_asked(&address("10.0.0.9:7000")).is_none());
+        assert!(new.with_asked(&address("10.0.0.1:7000")).is_none());
+    }
+
+    #[test]
+    fn a_seed_with_a_host_name_and_its_node_are_one_server() {
+        let old = cluster(&["redis-1.example:7000"]);
+        let new = refresh(&old, 0, &text(THREE));
+        check_sound(&new);
+        assert_eq!(new.servers().count(), 6);
+        let seed = new.server(id(0)).unwrap();
+        assert_eq!(
+            (seed.role(), seed.node_id(), seed.is_static()),
+            (Role::Master, Some("aaa"), true)
+        );
+        for name in ["redis-1.example:7000", "10.0.0.1:7000"] {
+            assert_eq!(new.find(&address(name)), Some(id(0)), "{name}");
+        }
+        check_owner(&new, 0, "redis-1.example:7000");
+        let endpoints: Vec<_> = seed.endpoints().map(ToString::to_string).collect();
+        assert_eq!(endpoints, ["10.0.0.1:7000", "redis-1.example:7000"]);
+        assert!(new.with_moved(slot(0), &address("10.0.0.1:7000")).is_none());
+        // Another node's answer does not change that.
+        let other = three_but(&[
+            ("aaa", "10.0.0.1:7000", "master", "-", 1, "0-5460"),
+            ("bbb", "10.0.0.2:7000", "myself,master", "-", 2, "5461-10922"),
+        ]);
+        let asked = new.find(&address("10.0.0.2:7000")).unwrap();
+        assert!(try_refresh(&new, asked.index(), &other).unwrap().topology.is_none());
+    }
+
+    #[test]
+    fn seeds_with_host_names_find_their_nodes_one_by_one() {
+        let old = cluster(&["redis-1.example:7000", "redis-2.example:7000", "10.0.0.3:7000"]);
+        let one = refresh(&old, 0, &text(THREE));
+        check_sound(&one);
+        check_owner(&one, 6000, "10.0.0.2:7000");
+        assert_eq!(one.server(id(1)).unwrap().standing(), Standing::Contact);
+        assert_eq!(one.find(&address("10.0.0.3:7000")), Some(id(2)));
+        let other = three_but(&[
+            ("aaa", "10.0.0.1:7000", "master", "-", 1, "0-5460"),
+            ("bbb", "10.0.0.2:7000", "myself,master", "-", 2, "5461-10922"),
+        ]);
+        let two = refresh(&one, 1, &other);
+        check_sound(&two);
+        check_owner(&two, 6000, "redis-2.example:7000");
+        assert_eq!(two.find(&address("10.0.0.2:7000")), Some(id(1)));
+        assert_eq!(two.servers().count(), 6);
+    }
+
+    #[test]
+    fn a_name_for_all_nodes_stays_with_the_one_that_it_meant_first() {
+        let one = refresh(&cluster(&["redis.example:7000"]), 0, &text(THREE));
+        let from_bbb = three_but(&[
+            ("aaa", "10.0.0.1:7000", "master", "-", 1, "0-5460"),
+            ("bbb", "10.0.0.2:7000", "myself,master", "-", 2, "5461-10922"),
+        ]);
+        assert!(try_refresh(&one, 0, &from_bbb).unwrap().topology.is_none());
+        // Until that node is gone: then whoever answers is meant.
+        let from_bbb = three_but(&[
+            ("aaa", "", "", "", 0, ""),
+            ("bbb", "10.0.0.2:7000", "myself,master", "-", 2, "5461-10922"),
+            ("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5460"),
+        ]);
+        let two = refresh(&one, 0, &from_bbb);
+        check_sound(&two);
+        check_owner(&two, 6000, "redis.example:7000");
+        check_owner(&two, 0, "10.0.0.4:7000");
+    }
+
+    #[test]
+    fn a_seed_whose_node_moved_follows_it() {
+        let one = refresh(&cluster(&["redis-1.example:7000"]), 0, &text(THREE));
+        let moved = three_but(&[("aaa", "10.0.7.7:7000", "myself,master", "-", 1, "0-5460")]);
+        let two = refresh(&one, 0, &moved);
+        check_sound(&two);
+        assert_eq!(two.find(&address("10.0.7.7:7000")), Some(id(0)));
+        assert_eq!(two.find(&address("10.0.0.1:7000")), None);
+        assert!(one.changed_slots(&two).next().is_none());
+    }
+
+    #[test]
+    fn a_seed_is_recognised_by_the_host_name_that_its_node_announces() {
+        let old = cluster(&["10.0.0.1:7000", "redis-2.example:7000"]);
+        let named = three_but(&[(
+            "bbb",
+            "10.0.0.2:7000@17000,redis-2.example",
+            "master",
+            "-",
+            2,
+            "5461-10922",
+        )]);
+        let new = refresh(&old, 0, &named);
+        check_owner(&new, 6000, "redis-2.example:7000");
+        assert_eq!(new.find(&address("10.0.0.2:7000")), Some(id(1)));
+    }
+
+    #[test]
+    fn redirections_may_name_an_announced_host() {
+        let named = three_but(&[(
+            "bbb",
+            "10.0.0.2:7000@17000,redis-2.example",
+            "master",
+            "-",
+            2,
+            "5461-10922",
+        )]);
+        let new = refresh(&three(), 0, &named);
+        assert_eq!(new.find(&address("Redis-2.example:7000")), new.find(&address("10.0.0.2:7000")));
+        assert!(new.with_moved(slot(6000), &address("redis-2.example:7000")).is_none());
+        // A name that two nodes announce means neither.
+        let named = three_but(&[
+            ("bbb", "10.0.0.2:7000@17000,redis.example", "master", "-", 2, "5461-10922"),
+            ("ccc", "10.0.0.3:7000@17000,redis.example", "master", "-", 3, "10923-16383"),
+        ]);
+        let new = refresh(&three(), 0, &named);
+        assert_eq!(new.find(&address("redis.example:7000")), None);
+    }
+
+    #[test]
+    fn a_node_that_does_not_know_its_address_is_the_one_that_was_asked() {
+        let lost = three_but(&[("aaa", ":7000@17000", "myself,master", "-", 1, "0-5460")]);
+        let topology = refresh(&cluster(&["redis-1.example:7000"]), 0, &lost);
+        check_owner(&topology, 0, "redis-1.example:7000");
+        assert_eq!(topology.servers().count(), 6);
+        // It announces an address later, and is still the same.
+        let next = refresh(&topology, 0, &text(THREE));
+        assert_eq!(next.find(&address("10.0.0.1:7000")), Some(id(0)));
+    }
+
+    #[test]
+    fn nodes_that_cannot_be_used_are_left_out() {
+        let odd = three_but(&[
+            ("ggg", "10.0.0.7:7000", "handshake", "-", 0, ""),
+            ("hhh", ":0@0", "slave,noaddr", "aaa", 0, ""),
+            ("iii", ":0@0", "master,fail,noaddr", "-", 0, ""),
+        ]);
+        let refreshed = try_refresh(&cluster(&["10.0.0.1:7000"]), 0, &odd).unwrap();
+        let topology = refreshed.topology.unwrap();
+        check_sound(&topology);
+        assert_eq!(topology.servers().count(), 6);
+        let notes: Vec<_> = refreshed.notes.iter().map(ToString::to_string).collect();
+        assert_eq!(notes, ["node hhh has no address", "node iii has no address"]);
+    }
+
+    #[test]
+    fn a_node_whose_address_was_lost_keeps_its_slots_and_its_server() {
+        let lost = three_but(&[("bbb", ":0@0", "master,fail,noaddr", "-", 2, "5461-10922")]);
+        let new = refresh(&three(), 0, &lost);
+        check_sound(&new);
+        check_owner(&new, 6000, "10.0.0.2:7000");
+        assert!(server(&new, "10.0.0.2:7000").is_down());
+    }
+
+    #[test]
+    fn of_two_nodes_at_one_address_the_living_one_counts() {
+        let twice = three_but(&[
+            ("bbb", "10.0.0.2:7000", "master,fail", "-", 2, ""),
+            ("bb2", "10.0.0.2:7000", "master", "-", 8, "5461-10922"),
+        ]);
+        let refreshed = try_refresh(&three(), 0, &twice).unwrap();
+        let new = refreshed.topology.unwrap();
+        check_sound(&new);
+        check_owner(&new, 6000, "10.0.0.2:7000");
+        assert_eq!(server(&new, "10.0.0.2:7000").node_id(), Some("bb2"));
+        assert_eq!(refreshed.notes, [Note::SameAddress { node: "bbb".into() }]);
+    }
+
+    #[test]
+    fn a_replica_of_a_replica_belongs_to_the_master_of_both() {
+        let chain = three_but(&[("ggg", "10.0.0.7:7000", "slave", "ddd", 0, "")]);
+        let topology = refresh(&three(), 0, &chain);
+        check_sound(&topology);
+        assert_eq!(server(&topology, "10.0.0.7:7000").group_name(), "aaa");
+        let circle = three_but(&[
+            ("ggg", "10.0.0.7:7000", "slave", "hhh", 0, ""),
+            ("hhh", "10.0.0.8:7000", "slave", "ggg", 0, ""),
+        ]);
+        let topology = refresh(&three(), 0, &circle);
+        assert_eq!(server(&topology, "10.0.0.7:7000").group(), None);
+    }
+
+    #[test]
+    fn a_view_that_knows_only_itself_does_not_replace_a_good_one() {
+        let old = refresh(
+            &cluster(&["127.0.0.1:31600", "127.0.0.1:31606"]),
+            0,
+            samples::REDIS_6_2_STABLE,
+        );
+        let refused = try_refresh(&old, 1, samples::REDIS_6_2_FRESH).unwrap_err();
+        assert_eq!(refused, Refused::Partial);
+        let reset = text(&[("zzz", "127.0.0.1:31600", "myself,master", "-", 0, "")]);
+        assert_eq!(try_refresh(&old, 0, &reset).unwrap_err(), Refused::Partial);
+        // A node that has just joined knows some, not all.
+        let joined = "\
+            zzz 127.0.0.1:31606 myself,master - 0 0 0 connected\n\
+            06cc5599588db6e11f5144907d3ecc5f682ff855 127.0.0.1:31600 master - 0 0 1 connected 0-5460\n";
+        assert_eq!(try_refresh(&old, 1, joined).unwrap_err(), Refused::Partial);
+    }
+
+    #[test]
+    fn whoever_has_slots_may_say_that_others_are_not_served() {
+        let less = three_but(&[("ccc", "", "", "", 0, ""), ("fff", "", "", "", 0, "")]);
+        let new = refresh(&three(), 0, &less);
+        check_sound(&new);
+        assert_eq!(owner(&new, 16000), None);
+        assert!(!new.is_whole());
+    }
+
+    #[test]
+    fn a_node_that_is_cut_off_is_not_believed() {
+        let old = three();
+        let cut_off = three_but(&[
+            ("bbb", "10.0.0.2:7000", "master,fail?", "-", 2, "5461-10922"),
+            ("ccc", "10.0.0.3:7000", "master,fail?", "-", 3, "10923-16383"),
+        ]);
+        assert_eq!(try_refresh(&old, 0, &cut_off).unwrap_err(), Refused::Minority);
+        let one_lost = three_but(&[("bbb", "10.0.0.2:7000", "master,fail?", "-", 2, "5461-10922")]);
+        assert!(try_refresh(&old, 0, &one_lost).is_ok());
+        // Where nothing is known it is better than nothing.
+        check_owner(&refresh(&cluster(&["10.0.0.1:7000"]), 0, &cut_off), 0, "10.0.0.1:7000");
+    }
+
+    #[test]
+    fn another_cluster_at_an_old_address_is_not_believed_unless_the_file_says_so() {
+        let old = three();
+        let strange = |myself| {
+            text(&[
+                ("xxx", myself, "myself,master", "-", 1, "0-8000"),
+                ("yyy", "10.5.0.2:7000", "master", "-", 1, "8001-16383"),
+            ])
+        };
+        let asked = old.find(&address("10.0.0.4:7000")).unwrap().index();
+        let refused = try_refresh(&old, asked, &strange("10.0.0.4:7000")).unwrap_err();
+        assert_eq!(refused, Refused::OtherCluster);
+        let listed = refresh(&old, 0, &strange("10.0.0.1:7000"));
+        check_sound(&listed);
+        check_owner(&listed, 0, "10.0.0.1:7000");
+        check_owner(&listed, 9000, "10.5.0.2:7000");
+    }
+
+    #[test]
+    fn a_lonely_first_seed_does_not_keep_us_from_asking_the_others() {
+        let old = cluster(&["127.0.0.1:31606", "10.0.0.1:7000"]);
+        let lonely = refresh(&old, 0, samples::REDIS_6_2_FRESH);
+        let mut random = Random::new(1);
+        let contacts: BTreeSet<_> = (0..100).filter_map(|_| lonely.contact(&mut random)).collect();
+        assert_eq!(contacts.len(), 2);
+        let whole = refresh(&lonely, 1, &text(THREE));
+        check_sound(&whole);
+        assert_eq!(whole.server(id(0)).unwrap().standing(), Standing::Contact);
+        for _ in 0..100 {
+            let contact = whole.contact(&mut random).unwrap();
+            assert_ne!(contact, id(0), "it is only asked when all else fails");
+        }
+    }
+
+    #[test]
+    fn seeds_are_asked_when_every_node_has_failed() {
+        use super::super::health::{Failure, HealthRules};
+        let rules = HealthRules { failure_limit: 1, retry_timeout_us: 1, probe_timeout_us: 1 };
+        let topology = refresh(&cluster(&["10.0.0.1:7000", "redis.example:7000"]), 0, &text(THREE));
+        let mut random = Random::new(1);
+        for id in topology.routed() {
+            topology.server(*id).unwrap().health().fail(Failure::ConnectRefused, 0, &rules);
+        }
+        let seed = topology.find(&address("redis.example:7000"));
+        assert!((0..10).all(|_| topology.contact(&mut random) == seed));
+    }
+
+    #[test]
+    fn groups_keep_their_order_whoever_is_asked() {
+        let old = three();
+        let mut nodes = THREE.to_vec();
+        nodes.reverse();
+        assert!(try_refresh(&old, 0, &text(&nodes)).unwrap().topology.is_none());
+        let fresh = refresh(&cluster(&["10.0.0.1:7000"]), 0, &text(&nodes));
+        let names = |topology: &Topology| {
+            topology.groups().iter().map(|group| group.name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&fresh), names(&old));
+        // A new master comes after the others, wherever its slots are.
+        let grown = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,master", "-", 1, "100-5460"),
+            ("000", "10.0.0.9:7000", "master", "-", 9, "0-99"),
+        ]);
+        assert_eq!(names(&refresh(&old, 0, &grown)), ["aaa", "bbb", "ccc", "000"]);
+    }
+
+    #[test]
+    fn there_is_a_limit_to_the_servers() {
+        let lines = (0..3000).map(|number| {
+            let (high, low) = (number / 250, number % 250);
+            format!("n{number} 10.1.{high}.{low}:7000 slave aaa 0 0 1 connected\n")
+        });
+        let text = text(THREE) + &lines.collect::<String>();
+        let refreshed = try_refresh(&cluster(&["10.0.0.1:7000"]), 0, &text).unwrap();
+        let topology = refreshed.topology.unwrap();
+        check_sound(&topology);
+        assert_eq!(topology.routed().len(), Topology::SERVERS_MAX);
+        assert_eq!(refreshed.notes.len(), 3006 - Topology::SERVERS_MAX);
+        assert!(topology.with_moved(slot(0), &address("10.9.9.9:1")).is_none());
+    }
+
+    #[test]
+    fn a_new_configuration_keeps_what_was_discovered() {
+        let old = three();
+        let mut conf = cluster_conf(&["10.0.0.4:7000", "redis.example:7000"]);
+        conf.common.static_slave_read_priority = 60;
+        let new = old.reconfigured(&conf, None);
+        check_sound(&new);
+        assert!(old.changed_slots(&new).next().is_none());
+        assert!(!server(&new, "10.0.0.1:7000").is_static());
+        let read = new.choose(Place::Slot(slot(0)), false, |_| 0, &mut Random::new(1));
+        assert_eq!(read.ok(), new.find(&address("10.0.0.4:7000")), "it is static now");
+        assert_eq!(server(&new, "redis.example:7000").standing(), Standing::Contact);
+    }
+
+    #[test]
+    fn other_pools_have_no_slots() {
+        let pool = super::super::test_support::fixed(&[("a", &["10.0.0.1:7000"])]);
+        assert_eq!(try_refresh(&pool, 0, &text(THREE)).unwrap_err(), Refused::NoCluster);
+        assert!(pool.with_moved(slot(0), &address("10.0.0.1:7000")).is_none());
+        assert!(pool.with_asked(&address("10.0.0.9:7000")).is_none());
+        assert_eq!(pool.master_of_slot(slot(0)), None);
+    }
+
+    #[test]
+    fn any_history_leaves_a_sound_topology() {
+        let seed = seed();
+        println!("seed {seed}");
+        let mut random = Random::new(seed);
+        let hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "", "?", "::1"];
+        let names = ["", ",a.example", ",b.example", ",,shard-id=x"];
+        let flags = [
+            "master",
+            "slave",
+            "master,fail",
+            "slave,fail",
+            "handshake",
+            "master,fail?",
+            "noaddr",
+            "master,noaddr",
+            "slave,nofailover",
+            "master,slave",
+            "noflags",
+        ];
+        let mut topology =
+            cluster(&["10.0.0.1:7000", "a.example:7000", "lb.example:7000", "10.0.0.2:7001"]);
+        for _ in 0..1500 {
+            let mut lines = String::new();
+            let nodes = 1 + random.index(8);
+            let myself = random.index(nodes);
+            for number in 0..nodes {
+                let host = hosts[random.index(hosts.len())];
+                let name = names[random.index(names.len())];
+                let flag = flags[random.index(flags.len())];
+                let me = if number == myself { "myself," } else { "" };
+                let (id, master) = (random.index(12), random.index(12));
+                let (port, epoch) = (7000 + random.index(2), random.index(4));
+                let first = random.index(SLOTS);
+                let last = first + random.index(SLOTS - first);
+                let slots =
+                    if random.one_in(3) { String::new() } else { format!("{first}-{last}") };
+                lines += &format!(
+                    "n{id} {host}:{port}@1{port}{name} {me}{flag} n{master} 0 0 {epoch} connected {slots}\n"
+                );
+            }
+            let asked = id(random.index(topology.ids()));
+            let nodes = parse_nodes(lines.as_bytes()).unwrap();
+            let choice = if random.one_in(4) { HostChoice::Hostname } else { HostChoice::Ip };
+            let next = match random.index(6) {
+                0 => topology.with_moved(slot(random.below(16384)), &address("10.0.0.3:7000")),
+                1 => topology.with_moved(slot(random.below(16384)), &address("c.example:7000")),
+                2 => topology.with_asked(&address("10.0.0.8:7000")),
+                _ => topology.refreshed(&nodes, asked, choice).ok().and_then(|new| new.topology),
+            };
+            let Some(next) = next else { continue };
+            check_sound(&next);
+            for server in next.servers() {
+                if let Some(before) = topology.server(server.id()) {
+                    assert_eq!(before.address(), server.address());
+                    assert!(Arc::ptr_eq(before.health(), server.health()));
+                }
+            }
+            assert_eq!(next.servers().filter(|server| server.is_static()).count(), 4);
+            topology = next;
+        }
+    }
+}

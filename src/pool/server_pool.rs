@@ -116,3 +116,67 @@ impl View {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::server::ServerId;
+    use super::super::slot::Slot;
+    use super::super::test_support::{address, cluster};
+    use super::*;
+
+    #[test]
+    fn a_view_sees_what_was_published_and_what_was_before() {
+        let current = Arc::new(Current::new(cluster(&["10.0.0.1:1"])));
+        let mut view = View::new(Arc::clone(&current));
+        assert!(view.catch_up().is_none());
+        let slot = Slot::new(7).unwrap();
+        let moved = current.update(|old| old.with_moved(slot, &address("10.0.0.2:1"))).unwrap();
+        assert_eq!(view.topology().master_of_slot(slot), None, "not before it looks");
+        let before = view.catch_up().unwrap();
+        assert!(Arc::ptr_eq(view.topology(), &moved));
+        assert_eq!(before.changed_slots(view.topology()).collect::<Vec<_>>(), [slot]);
+        assert!(view.catch_up().is_none());
+        assert!(current.update(|old| old.with_moved(slot, &address("10.0.0.2:1"))).is_none());
+        assert!(view.catch_up().is_none(), "nothing new is nothing to see");
+    }
+
+    #[test]
+    fn publishing_always_counts_up() {
+        let current = Current::new(cluster(&["10.0.0.1:1"]));
+        let before = current.version();
+        current.publish(cluster(&["10.0.0.2:1"]));
+        assert!(current.version() > before);
+        assert_eq!(current.load().version(), current.version());
+    }
+
+    #[test]
+    fn d46_writers_do_not_lose_each_others_work() {
+        const THREADS: u64 = 4;
+        const EACH: u64 = 50;
+        let current = Arc::new(Current::new(cluster(&["10.0.0.1:1"])));
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let current = Arc::clone(&current);
+                std::thread::spawn(move || {
+                    for number in 0..EACH {
+                        let slot = Slot::new(thread * EACH + number).unwrap();
+                        let owner = address(&format!("10.0.1.{thread}:1"));
+                        current.update(|old| old.with_moved(slot, &owner));
+                    }
+                })
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        let topology = current.load();
+        let owned = Slot::all().filter_map(|slot| topology.master_of_slot(slot));
+        assert_eq!(owned.count() as u64, THREADS * EACH);
+        assert_eq!(topology.version(), current.version());
+        let mut ids: Vec<_> = topology.servers().map(|server| server.id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 5);
+        assert_eq!(ids.last().copied().map(ServerId::index), Some(4));
+    }
+}

@@ -136,3 +136,106 @@ impl Topology {
         self.groups = groups;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{
+        address, cluster, cluster_conf, fixed, fixed_conf, sentinel_conf,
+    };
+    use super::*;
+
+    fn role(topology: &Topology, at: &str) -> Role {
+        let id = topology.find(&address(at)).unwrap();
+        topology.server(id).unwrap().role()
+    }
+
+    fn password(topology: &Topology, at: &str) -> Option<Vec<u8>> {
+        let id = topology.find(&address(at)).unwrap();
+        let credentials = topology.server(id).unwrap().credentials()?;
+        Some(credentials.password.to_vec())
+    }
+
+    #[test]
+    fn the_first_server_of_a_fixed_group_is_its_master() {
+        let topology = fixed(&[("a", &["10.0.0.1:1", "own@10.0.0.1:2"]), ("b", &["10.0.0.2:1"])]);
+        let listed: Vec<_> = topology
+            .listed()
+            .map(|server| (server.address().to_string(), server.role().name(), server.group_name()))
+            .collect();
+        assert_eq!(
+            listed,
+            [
+                ("10.0.0.1:1".to_owned(), "master", "a"),
+                ("10.0.0.1:2".to_owned(), "slave", "a"),
+                ("10.0.0.2:1".to_owned(), "master", "b"),
+            ]
+        );
+        assert!(topology.servers().all(|server| server.is_static()));
+        assert_eq!(password(&topology, "10.0.0.1:1").as_deref(), Some(&b"pool"[..]));
+        assert_eq!(password(&topology, "10.0.0.1:2").as_deref(), Some(&b"own"[..]));
+    }
+
+    #[test]
+    fn a_user_name_goes_with_every_password() {
+        let mut conf = fixed_conf(&[("a", &["own@10.0.0.1:1"])]);
+        conf.common.username = Some("proxy".to_owned());
+        let topology = Topology::from_conf(&conf, None);
+        let server = topology.servers().next().unwrap();
+        let credentials = server.credentials().unwrap();
+        assert_eq!(credentials.username.as_deref(), Some("proxy"));
+        conf.common.password = None;
+        conf.kind = fixed_conf(&[("a", &["10.0.0.1:1"])]).kind;
+        let topology = topology.reconfigured(&conf, None);
+        assert_eq!(password(&topology, "10.0.0.1:1"), None);
+    }
+
+    #[test]
+    fn a_new_configuration_keeps_ids_and_health() {
+        let old = fixed(&[("a", &["10.0.0.1:1", "10.0.0.1:2"]), ("b", &["10.0.0.2:1"])]);
+        let conf = fixed_conf(&[("b", &["10.0.0.2:1", "10.0.0.1:1"]), ("c", &["10.0.0.3:1"])]);
+        let new = old.reconfigured(&conf, None);
+        assert_eq!(new.version(), old.version() + 1);
+        for at in ["10.0.0.1:1", "10.0.0.2:1"] {
+            let id = old.find(&address(at)).unwrap();
+            assert_eq!(new.find(&address(at)), Some(id));
+            let (old, new) = (old.server(id).unwrap(), new.server(id).unwrap());
+            assert!(Arc::ptr_eq(old.health(), new.health()));
+        }
+        assert_eq!(new.find(&address("10.0.0.1:2")), None);
+        assert_eq!(new.find(&address("10.0.0.3:1")).map(ServerId::index), Some(3));
+        assert_eq!(role(&new, "10.0.0.1:1"), Role::Slave);
+        let names: Vec<_> = new.groups().iter().map(ServerGroup::name).collect();
+        assert_eq!(names, ["b", "c"]);
+        assert_eq!(old.changed_groups(&new).count(), 2);
+        // Who comes back has the id that it had.
+        let back = new.reconfigured(&fixed_conf(&[("a", &["10.0.0.1:2"])]), None);
+        assert_eq!(back.find(&address("10.0.0.1:2")).map(ServerId::index), Some(1));
+        assert_eq!(back.servers().count(), 1);
+    }
+
+    #[test]
+    fn seeds_are_contacts_and_nothing_else() {
+        let old = cluster(&["10.0.0.1:1", "redis.example:1"]);
+        assert!(old.servers().all(|server| server.standing() == Standing::Contact));
+        assert_eq!(old.listed().count(), 2, "INFO lists them from the start");
+        assert!(old.routed().is_empty());
+        let new = old.reconfigured(&cluster_conf(&["redis.example:1", "own@10.0.0.3:1"]), None);
+        assert_eq!(new.find(&address("10.0.0.1:1")), None);
+        assert_eq!(new.find(&address("redis.example:1")).map(ServerId::index), Some(1));
+        assert_eq!(password(&new, "10.0.0.3:1").as_deref(), Some(&b"own"[..]));
+    }
+
+    #[test]
+    fn a_pool_may_even_change_its_kind() {
+        let old = fixed(&[("a", &["10.0.0.1:1"]), ("b", &["10.0.0.2:1"])]);
+        let new = old.reconfigured(&cluster_conf(&["10.0.0.2:1"]), None);
+        assert!(new.is_cluster() && new.groups().is_empty());
+        assert_eq!(new.servers().map(|server| server.id().index()).collect::<Vec<_>>(), [1]);
+        let new = new.reconfigured(&sentinel_conf(&[&["10.0.0.2:1"]]), None);
+        assert!(new.is_by_sentinel());
+        assert_eq!(new.listed().count(), 0);
+        assert_eq!(new.sentinels().len(), 2);
+        let new = new.reconfigured(&fixed_conf(&[("a", &["10.0.0.1:1"])]), None);
+        assert_eq!(new.servers().map(|server| server.id().index()).collect::<Vec<_>>(), [0]);
+    }
+}

@@ -638,3 +638,205 @@ impl Topology {
         self.sentinels = sentinels;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_support::{
+        address, centers, chi_square, cluster, fixed, fixed_conf, seed, sentinel_conf,
+    };
+    use super::*;
+    use crate::conf::{Distribution, Hash, PoolKind, StandaloneConf};
+
+    fn choose(topology: &Topology, place: Place, write: bool) -> Result<ServerId, NoServer> {
+        topology.choose(place, write, |_| 0, &mut Random::new(1))
+    }
+
+    /// A pool of `groups` groups of one server each.
+    fn groups(groups: usize, change: impl Fn(&mut StandaloneConf)) -> Topology {
+        let names: Vec<_> = (0..groups).map(|index| format!("10.0.0.1:{}", 7000 + index)).collect();
+        let servers: Vec<[&str; 1]> = names.iter().map(|name| [name.as_str()]).collect();
+        let list: Vec<(&str, &[&str])> =
+            servers.iter().map(|servers| ("g", &servers[..])).collect();
+        let mut conf = fixed_conf(&list);
+        if let PoolKind::Standalone(standalone) = &mut conf.kind {
+            change(standalone);
+        }
+        Topology::from_conf(&conf, None)
+    }
+
+    #[track_caller]
+    fn check_group(topology: &Topology, key: &[u8], group: usize) {
+        assert_eq!(
+            topology.place(key),
+            Place::Group(GroupId::from_index(group).unwrap()),
+            "{key:?}"
+        );
+    }
+
+    #[test]
+    fn d05_nobody_is_an_answer_and_not_a_division_by_zero() {
+        let mut random = Random::new(1);
+        let empty = Topology::from_conf(&sentinel_conf(&[&[]]), None);
+        assert_eq!(empty.any(&mut random), None);
+        assert_eq!(empty.contact(&mut random), None);
+        assert_eq!(empty.masters().count(), 0);
+        let group = empty.place(b"key");
+        assert_eq!(choose(&empty, group, true), Err(NoServer::NoMaster));
+        assert_eq!(choose(&empty, group, false), Err(NoServer::NoCandidate));
+        let none = Topology::from_conf(&sentinel_conf(&[]), None);
+        assert_eq!(choose(&none, none.place(b"key"), true), Err(NoServer::NoMaster));
+        assert_eq!(choose(&none, Place::AnyGroup, true), Err(NoServer::NoMaster));
+    }
+
+    #[test]
+    fn d65_a_slot_without_owner_is_not_served() {
+        let topology = cluster(&["10.0.0.1:7000"]);
+        let place = topology.place(b"foo");
+        assert_eq!(place, Place::Slot(Slot::new(12182).unwrap()));
+        for write in [true, false] {
+            assert_eq!(choose(&topology, place, write), Err(NoServer::SlotNotServed));
+        }
+        assert_eq!(topology.any(&mut Random::new(1)).map(ServerId::index), Some(0), "the seed");
+    }
+
+    #[test]
+    fn modula_takes_the_hash_as_an_unsigned_number() {
+        let atol = groups(3, |conf| conf.hash = Some(Hash::Atol));
+        check_group(&atol, b"0", 0);
+        check_group(&atol, b"7", 1);
+        // 2^64 is 1 modulo 3.
+        check_group(&atol, b"-1", 0);
+        check_group(&atol, b"-2", 2);
+        check_group(&atol, b"-3", 1);
+        let crc16 = groups(7, |_| ());
+        // 0x31c3 is 12739; its lower 14 bits are the same, those of 0xfff0 are not.
+        check_group(&crc16, b"123456789", 12739 % 7);
+        let key = (0u32..).map(|number| number.to_string());
+        let high =
+            key.into_iter().find(|key| super::super::hash_func::crc16(key.as_bytes()) > 0xC000);
+        let high = high.unwrap().into_bytes();
+        check_group(&crc16, &high, usize::from(super::super::hash_func::crc16(&high)) % 7);
+    }
+
+    #[test]
+    fn d02_every_key_has_a_place() {
+        for hash in [Hash::Atol, Hash::Crc16] {
+            let topology = groups(3, |conf| conf.hash = Some(hash));
+            check_group(&topology, b"", 0);
+        }
+        check_group(&groups(1, |conf| (conf.hash, conf.distribution) = (None, None)), b"x", 0);
+    }
+
+    #[test]
+    fn only_the_tag_is_hashed_if_there_is_one() {
+        let topology = groups(5, |conf| conf.hash_tag = Some((b'[', b']')));
+        for key in [&b"a[user]b"[..], b"[user]", b"user"] {
+            assert_eq!(topology.place(key), topology.place(b"user"));
+        }
+        let untagged = groups(5, |_| ());
+        assert_ne!(untagged.place(b"{user}b"), untagged.place(b"user"));
+    }
+
+    #[test]
+    fn random_distribution_spreads_reads_and_writes() {
+        let topology = groups(4, |conf| conf.distribution = Some(Distribution::Random));
+        let place = topology.place(b"key");
+        assert_eq!(place, topology.place(b"another"));
+        for write in [true, false] {
+            let seed = seed();
+            let (mut random, mut counts) = (Random::new(seed), [0; 4]);
+            for _ in 0..10_000 {
+                let id = topology.choose(place, write, |_| 0, &mut random).unwrap();
+                counts[id.index()] += 1;
+            }
+            assert!(chi_square(&counts, &[1; 4]) < 40.0, "seed {seed}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn random_distribution_goes_round_failed_groups() {
+        let topology = groups(3, |conf| conf.distribution = Some(Distribution::Random));
+        fail(&topology, 0);
+        fail(&topology, 2);
+        let mut random = Random::new(1);
+        for _ in 0..100 {
+            let id = topology.choose(Place::AnyGroup, true, |_| 0, &mut random);
+            assert_eq!(id.unwrap().index(), 1);
+        }
+        fail(&topology, 1);
+        assert!(topology.choose(Place::AnyGroup, true, |_| 0, &mut random).is_ok());
+    }
+
+    fn fail(topology: &Topology, index: usize) {
+        use super::super::health::{Failure, HealthRules};
+        let rules = HealthRules { failure_limit: 1, retry_timeout_us: 1, probe_timeout_us: 1 };
+        let server = topology.server(ServerId::from_index(index).unwrap()).unwrap();
+        server.health().fail(Failure::Reset, 0, &rules);
+    }
+
+    #[test]
+    fn any_prefers_the_healthy() {
+        let topology = fixed(&[("g", &["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:3"])]);
+        fail(&topology, 0);
+        fail(&topology, 2);
+        let mut random = Random::new(3);
+        for _ in 0..100 {
+            assert_eq!(topology.any(&mut random).map(ServerId::index), Some(1));
+        }
+        fail(&topology, 1);
+        assert!(topology.any(&mut random).is_some(), "a failed one is better than none");
+    }
+
+    #[test]
+    fn any_takes_everybody_in_turn() {
+        let topology = fixed(&[("g", &["10.0.0.1:1", "10.0.0.1:2", "10.0.0.1:3"])]);
+        let seed = seed();
+        let (mut random, mut counts) = (Random::new(seed), [0; 3]);
+        for _ in 0..10_000 {
+            counts[topology.any(&mut random).unwrap().index()] += 1;
+        }
+        assert!(chi_square(&counts, &[1; 3]) < 40.0, "seed {seed}: {counts:?}");
+    }
+
+    #[test]
+    fn reads_follow_priorities_and_data_centres() {
+        let conf = fixed_conf(&[("g", &["10.1.0.1:1", "10.2.0.1:1", "10.3.0.1:1"])]);
+        let centers = centers(&[("a", "10.1", 0, 1), ("b", "10.2", 9, 1)]);
+        let topology = Topology::from_conf(&conf, Some(&centers));
+        let place = topology.place(b"key");
+        for _ in 0..100 {
+            assert_eq!(choose(&topology, place, false).map(ServerId::index), Ok(1));
+            assert_eq!(choose(&topology, place, true).map(ServerId::index), Ok(0));
+        }
+        let names: Vec<_> = topology.servers().map(|server| topology.center_name(server)).collect();
+        assert_eq!(names, ["a", "b", ""]);
+        let mut none = conf.clone();
+        none.common.static_slave_read_priority = 0;
+        none.common.master_read_priority = 0;
+        let topology = Topology::from_conf(&none, None);
+        assert_eq!(choose(&topology, place, false), Err(NoServer::NoCandidate));
+    }
+
+    #[test]
+    fn addresses_and_ids_are_given_once() {
+        let topology = fixed(&[("a", &["10.0.0.1:1", "10.0.0.1:2"]), ("b", &["10.0.0.1:2"])]);
+        assert_eq!(topology.servers().count(), 2);
+        let second = topology.find(&address("10.0.0.1:2")).unwrap();
+        assert_eq!(second.index(), 1);
+        assert_eq!(topology.find(&address("10.0.0.1:3")), None);
+        assert_eq!(
+            topology.server(ServerId::from_index(2).unwrap()).map(|server| server.id()),
+            None
+        );
+        // It is the master of one of its groups, so that is what INFO shows.
+        assert_eq!(topology.server(second).unwrap().role(), Role::Master);
+        let masters: Vec<_> = topology.masters().map(ServerId::index).collect();
+        assert_eq!(masters, [0, 1]);
+    }
+
+    #[test]
+    fn a_master_of_two_groups_is_asked_once() {
+        let topology = fixed(&[("a", &["10.0.0.1:1"]), ("b", &["10.0.0.1:1"])]);
+        assert_eq!(topology.masters().count(), 1);
+    }
+}

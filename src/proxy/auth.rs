@@ -161,8 +161,7 @@ impl Authority {
     /// log in as it did is as if it had not.
     #[must_use]
     pub fn carry_over(&self, old: &Authority, identity: Option<IdentityId>) -> Option<IdentityId> {
-        let known =
-            identity.filter(|_| identity != old.default).and_then(|id| old.identities.get(id.0));
+        let known = identity.and_then(|id| old.identities.get(id.0));
         let same = known
             .and_then(|known| self.login(Some(known.user.bytes()), known.password.bytes()).ok());
         same.or(self.default)
@@ -542,6 +541,7 @@ mod tests {
         for pattern in ["*", "ok*", "secret*", "secret->*ok:"] {
             check(&authority, WRITE, &[(pattern, Access::Pattern)], Verdict::Denied);
         }
+        check(&restricted(&["a*"], &[], &[]), WRITE, &[("a*", Access::Pattern)], Verdict::Denied);
     }
 
     #[test]

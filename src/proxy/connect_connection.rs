@@ -40,6 +40,8 @@ pub struct ConnectConnection {
     pub collected: Vec<u8>,
     /// Where its server may be reached and has not been tried, the next one last.
     pub addresses: Vec<Address>,
+    /// Requests put in line since somebody counted them.
+    pub queued: u32,
     /// Somebody will look whether the reply at the head comes in time.
     pub timed: bool,
     /// When it is closed although not all is answered, because its server is gone; 0 is never.
@@ -87,6 +89,7 @@ impl ConnectConnection {
             heard_us: 0,
             collected: Vec::new(),
             addresses: Vec::new(),
+            queued: 0,
             timed: false,
             retired_us: 0,
         }
@@ -95,12 +98,14 @@ impl ConnectConnection {
     /// Puts a request in line. It leaves with the next flush, once the link is ready.
     #[inline]
     pub fn send(&mut self, pool: &BufferPool, request: &[u8], ticket: Ticket) {
+        self.queued += 1;
         let offset = self.log.append(pool, request);
         self.awaiting.push_back(ticket.at(offset, request.len()));
     }
 
     /// The same for a request that has a buffer of its own, which is not copied.
     pub fn send_buffer(&mut self, request: Buffer, ticket: Ticket) {
+        self.queued += 1;
         let length = request.len();
         let offset = self.log.append_buffer(request);
         self.awaiting.push_back(ticket.at(offset, length));

@@ -23,21 +23,21 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::accept_connection::{AcceptConnection, Line};
 use super::connect_connection::ConnectConnection;
 use super::connect_connection_pool::ConnectConnectionPool;
-use super::request::{ClientId, LinkId, WholeId};
+use super::request::{ClientId, LinkId, Ticket, WholeId};
 use super::shared::{Mail, Shared};
 use super::whole::Whole;
 use crate::base::random::Random;
 use crate::base::slab::{Id, Slab};
 use crate::buffer::BufferPool;
 use crate::logger::Log;
-use crate::pool::Topology;
+use crate::pool::{NodeLine, Topology};
 use crate::resp::request_parser::Arguments;
 use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
 use fence::Fences;
 use intake::Reader;
-use upkeep::Deadlines;
+use upkeep::{Chore, Deadlines};
 
 /// One thread's share of the proxy.
 pub struct Handler {
@@ -60,6 +60,8 @@ pub struct Handler {
     wholes: Slab<Whole>,
     pools: Vec<ConnectConnectionPool>,
     topology: Arc<Topology>,
+    /// What a server said about the cluster the last time, and the topology that it led to.
+    last_view: Option<(u64, Vec<NodeLine>)>,
     random: Random,
     /// The time at the top of this turn: the only clock that requests see.
     now_us: u64,
@@ -75,6 +77,8 @@ pub struct Handler {
     /// Memory of empty reply queues, for whoever needs one next.
     lines: Vec<Line>,
     arguments_again: Arguments,
+    /// Where the large request that is being dispatched goes; whoever holds its buffer sends it.
+    large_goes_to: Option<(LinkId, Ticket)>,
     recorder: Recorder,
 }
 
@@ -119,6 +123,7 @@ impl Handler {
             wholes: Slab::new(),
             pools: Vec::new(),
             topology: shared.current.load(),
+            last_view: None,
             random: Random::new(random::seed()),
             now_us,
             deadlines: Deadlines::default(),
@@ -130,6 +135,7 @@ impl Handler {
             eager_links: Vec::new(),
             lines: Vec::new(),
             arguments_again: Arguments::default(),
+            large_goes_to: None,
             recorder,
             shared,
         };
@@ -176,9 +182,11 @@ impl Handler {
         self.clients.len()
     }
 
-    /// Bytes that its buffers hold, spare ones not counted. At rest there are none.
+    /// Bytes of buffers in use; not those that are spare, or kept for a link's next request. At
+    /// rest there are none.
     pub fn buffered_bytes(&self) -> u64 {
-        self.buffers.bytes() - self.buffers.spare_bytes() as u64
+        let kept: usize = self.links.iter().map(|(_, link)| link.log.kept_bytes()).sum();
+        self.buffers.bytes() - self.buffers.spare_bytes() as u64 - kept as u64
     }
 
     /// Requests that some server has yet to answer.
@@ -240,7 +248,7 @@ impl Handler {
                 self.drain();
             }
             if self.shared.is_abandoned() {
-                self.deadlines.stop_us = self.now_us;
+                self.deadlines.set(Chore::Stop, self.now_us);
             }
         }
     }
@@ -248,21 +256,21 @@ impl Handler {
     /// Writes what the turn has gathered. A lost link answers its clients, so links go first,
     /// and again while there is more.
     fn finish_turn(&mut self) {
-        while !(self.busy_links.is_empty() && self.busy_clients.is_empty()) {
-            let mut links = mem::take(&mut self.busy_links);
-            for id in links.drain(..) {
-                self.flush_link(id);
+        loop {
+            // By index, because looking after one may put others on the lists.
+            let (mut links, mut clients) = (0, 0);
+            while let Some(id) = self.busy_links.get(links) {
+                self.flush_link(*id);
+                links += 1;
             }
-            // Their memory serves the next turn, unless somebody has listed more meanwhile.
+            self.busy_links.clear();
+            while let Some(id) = self.busy_clients.get(clients) {
+                self.flush_client(*id);
+                clients += 1;
+            }
+            self.busy_clients.clear();
             if self.busy_links.is_empty() {
-                self.busy_links = links;
-            }
-            let mut clients = mem::take(&mut self.busy_clients);
-            for id in clients.drain(..) {
-                self.flush_client(id);
-            }
-            if self.busy_clients.is_empty() {
-                self.busy_clients = clients;
+                return;
             }
         }
     }

@@ -534,6 +534,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too long for Miri")]
     fn depth_costs_nothing() {
         let deep = format!("{}:1\r\n", "*1\r\n".repeat(100_000));
         assert_eq!(parse(deep.as_bytes(), &[]), Ok(Some(deep.len())));
@@ -598,6 +599,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too long for Miri")]
     fn lines_end_somewhere() {
         let most = format!("+{}\r\n", "x".repeat(LINE_MAX as usize));
         let more = format!("+{}\r\n", "x".repeat(LINE_MAX as usize + 1));
@@ -691,6 +693,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too long for Miri")]
     fn random_replies_are_found_however_they_are_cut() {
         let mut random = seeded();
         for round in 0..3000 {
@@ -710,6 +713,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "too long for Miri")]
     fn damaged_replies_are_what_a_naive_parser_says() {
         let mut random = seeded();
         for round in 0..10_000 {

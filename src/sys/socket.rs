@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use super::Progress;
 use super::call::{check, check_size, length_of, retry};
 use super::platform::{KEEP_IDLE, KEEP_INTERVAL_AND_COUNT, SEND_FLAGS};
+use super::transfer;
 
 /// The most slices that one write may gather; all systems take as many.
 const SLICES_MAX: usize = 1024;
@@ -29,10 +30,8 @@ impl Socket {
     /// The connection is broken.
     pub fn read(&self, room: &mut [u8]) -> io::Result<Progress> {
         debug_assert!(!room.is_empty(), "the end could not be told from no room");
-        let (fd, start, size) = (self.0.as_raw_fd(), room.as_mut_ptr().cast(), room.len());
-        // SAFETY: `start` and `size` are those of `room`, which is ours to write for the call.
-        let result = retry(|| check_size(unsafe { libc::recv(fd, start, size, 0) }));
-        match result {
+        let fd = self.0.as_raw_fd();
+        match retry(|| check_size(transfer::receive(fd, room))) {
             Ok(0) => Ok(Progress::Closed),
             other => progress(other),
         }
@@ -44,9 +43,8 @@ impl Socket {
     ///
     /// The connection is broken.
     pub fn write(&self, bytes: &[u8]) -> io::Result<Progress> {
-        let (fd, start, size) = (self.0.as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
-        // SAFETY: `start` and `size` are those of `bytes`, which outlive the call.
-        progress(retry(|| check_size(unsafe { libc::send(fd, start, size, SEND_FLAGS) })))
+        let fd = self.0.as_raw_fd();
+        progress(retry(|| check_size(transfer::send(fd, bytes))))
     }
 
     /// Hands the bytes of `slices` to the system in their order, as many as it takes now.

@@ -21,6 +21,7 @@ mod isolation;
 mod long_keys;
 mod malformed;
 mod multi_key;
+mod protocol;
 mod redirect;
 mod replies;
 mod resharding;

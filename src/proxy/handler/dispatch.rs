@@ -7,26 +7,23 @@ use super::super::replies;
 use super::super::request::{ClientId, Origin, Ticket};
 use super::super::whole::Whole;
 use super::Handler;
-use crate::buffer::Buffer;
 use crate::pool::{NoServer, Place, ServerId};
 use crate::resp::command::{Command, CommandTable, Family, KeysError, Merge, error_text};
 use crate::resp::request_parser::Arguments;
 use crate::resp::writer::Sink;
 
 /// The bytes of one request, in multi-bulk form.
-pub(super) enum Message<'a> {
-    /// They lie where many connections read, so whoever wants to keep them copies them.
-    Passing(&'a [u8]),
-    /// They have a buffer of their own, which can be handed on.
-    Owned(Buffer),
+#[derive(Clone, Copy)]
+pub(super) struct Message<'a> {
+    pub bytes: &'a [u8],
+    /// They have a buffer of their own, which whoever calls hands on instead of copying it.
+    pub is_large: bool,
 }
 
-impl Message<'_> {
-    pub fn bytes(&self) -> &[u8] {
-        match self {
-            Message::Passing(bytes) => bytes,
-            Message::Owned(buffer) => buffer.filled(),
-        }
+impl<'a> Message<'a> {
+    /// Bytes that are copied by whoever wants to keep them.
+    pub fn passing(bytes: &'a [u8]) -> Self {
+        Message { bytes, is_large: false }
     }
 }
 
@@ -70,10 +67,12 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
+    #[inline]
     pub fn argument(&self, index: usize) -> &[u8] {
-        self.arguments.of(self.message.bytes(), index)
+        self.arguments.of(self.message.bytes, index)
     }
 
+    #[inline]
     fn ticket(&self, now_us: u64) -> Ticket {
         Ticket {
             origin: Origin::Client { client: self.client, sequence: self.sequence },
@@ -103,7 +102,7 @@ impl Handler {
         let sequence = client.expect();
         let (database, identity) = (client.database, client.identity);
         client.active_us = self.now_us;
-        let argument = |index| arguments.of(message.bytes(), index);
+        let argument = |index| arguments.of(message.bytes, index);
         let command = match commands.resolve(arguments.count(), argument) {
             Ok(command) => command,
             Err(unresolved) => {
@@ -117,13 +116,13 @@ impl Handler {
             return;
         }
         match command.family() {
-            Family::Keyed if command.key_at_1() => self.forward_by_first_argument(request),
+            Family::Keyed if command.key_at_1() => self.forward_by_first_argument(&request),
             Family::Keyed | Family::Blocking | Family::StreamRead | Family::Script(_) => {
-                self.forward_by_keys(request);
+                self.forward_by_keys(&request);
             }
-            Family::Split(merge) => self.divide(merge, request),
-            Family::AnyServer => self.forward_anywhere(request),
-            Family::Local(local) => self.answer_locally(local, request),
+            Family::Split(merge) => self.divide(merge, &request),
+            Family::AnyServer => self.forward_anywhere(&request),
+            Family::Local(local) => self.answer_locally(local, &request),
             Family::Refused(refusal) => {
                 self.refuse(id, sequence, |text| error_text::refused(command, refusal, text));
             }
@@ -171,12 +170,12 @@ impl Handler {
     }
 
     #[inline]
-    fn forward_by_first_argument(&mut self, request: Request<'_>) {
+    fn forward_by_first_argument(&mut self, request: &Request<'_>) {
         let place = self.topology.place(request.argument(1));
         self.forward_to_place(place, request);
     }
 
-    fn forward_by_keys(&mut self, request: Request<'_>) {
+    fn forward_by_keys(&mut self, request: &Request<'_>) {
         let mut keys = mem::take(&mut self.spare.keys);
         let found = (request.command.keys()).keys(
             request.arguments.count(),
@@ -184,11 +183,11 @@ impl Handler {
             &mut keys,
         );
         let (client, sequence) = (request.client, request.sequence);
-        match found.map(|()| self.common_place(&request, &keys)) {
+        match found.map(|()| self.common_place(request, &keys)) {
             Ok(Common::One(place)) => self.forward_to_place(place, request),
             Ok(Common::None) => self.forward_anywhere(request),
             Ok(Common::Several) => self.answer(client, sequence, replies::CROSS_SLOT),
-            Err(error) => self.refuse_keys(error, &request),
+            Err(error) => self.refuse_keys(error, request),
         }
         self.spare.keys = keys;
     }
@@ -218,10 +217,11 @@ impl Handler {
         });
     }
 
-    fn forward_to_place(&mut self, place: Place, request: Request<'_>) {
+    #[inline]
+    fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
         if !self.fences.is_open() {
             let (master, ticket) = (request.command.needs_master(), request.ticket(self.now_us));
-            let bytes = request.message.bytes();
+            let bytes = request.message.bytes;
             if self.waits_behind_fence(place, master, request.database, bytes, ticket) {
                 return;
             }
@@ -233,14 +233,15 @@ impl Handler {
     }
 
     /// Sends a request that does not depend on a key to any server that may take it.
-    fn forward_anywhere(&mut self, request: Request<'_>) {
+    fn forward_anywhere(&mut self, request: &Request<'_>) {
         match self.any_server(request.command.needs_master()) {
             Some(server) => self.forward(server, request),
             None => self.answer(request.client, request.sequence, replies::NO_SERVER),
         }
     }
 
-    fn forward(&mut self, server: ServerId, request: Request<'_>) {
+    #[inline]
+    fn forward(&mut self, server: ServerId, request: &Request<'_>) {
         let ticket = request.ticket(self.now_us);
         let (client, sequence) = (request.client, request.sequence);
         if let Err(error) = self.send(server, request.database, request.message, ticket) {
@@ -249,7 +250,7 @@ impl Handler {
     }
 
     /// Divides a request by key, one part for each place that its keys live in.
-    fn divide(&mut self, merge: Merge, request: Request<'_>) {
+    fn divide(&mut self, merge: Merge, request: &Request<'_>) {
         let mut keys = mem::take(&mut self.spare.keys);
         let mut places = mem::take(&mut self.spare.places);
         let found = (request.command.keys()).keys(
@@ -264,12 +265,12 @@ impl Handler {
         }
         let first = places.first().map(|(place, _)| *place);
         match (found, first) {
-            (Err(error), _) => self.refuse_keys(error, &request),
-            (Ok(()), None) => self.refuse_keys(KeysError::Incomplete, &request),
+            (Err(error), _) => self.refuse_keys(error, request),
+            (Ok(()), None) => self.refuse_keys(KeysError::Incomplete, request),
             (Ok(()), Some(first)) if places.iter().all(|(place, _)| *place == first) => {
                 self.forward_to_place(first, request);
             }
-            (Ok(()), Some(_)) => self.send_parts(merge, &request, &keys, &mut places),
+            (Ok(()), Some(_)) => self.send_parts(merge, request, &keys, &mut places),
         }
         self.spare.keys = keys;
         self.spare.places = places;
@@ -301,7 +302,7 @@ impl Handler {
             [first, second, ..] => (second - first) as usize,
             _ => 1,
         };
-        let bytes = request.message.bytes();
+        let bytes = request.message.bytes;
         let mut part_request = mem::take(&mut self.spare.request);
         for (part, group) in (0..).zip(places.chunk_by(|one, next| one.0 == next.0)) {
             part_request.clear();
@@ -323,7 +324,7 @@ impl Handler {
             }
             let sent = match self.choose(place, master) {
                 Ok(server) => {
-                    let message = Message::Passing(&part_request);
+                    let message = Message::passing(&part_request);
                     self.send(server, request.database, message, ticket)
                 }
                 Err(error) => Err(no_server_reply(error)),

@@ -14,6 +14,7 @@ use super::super::replies;
 use super::super::request::{LinkId, Origin, Ticket};
 use super::Handler;
 use super::dispatch::{Message, no_server_reply};
+use super::upkeep::Chore;
 use crate::pool::{Place, SLOTS, Slot, Topology};
 
 /// The fences of one handler, and who waits behind them.
@@ -74,7 +75,7 @@ impl Handler {
     pub(super) fn await_topology(&mut self) {
         if self.topology.is_cluster() && self.topology.scannable().is_empty() {
             self.fences.unlearned_until_us = self.now_us + LEARNING_US;
-            self.deadlines.fences_us = self.fences.deadline_us();
+            self.deadlines.set(Chore::Fences, self.fences.deadline_us());
         }
     }
 
@@ -106,7 +107,7 @@ impl Handler {
                 slots,
             });
         }
-        self.deadlines.fences_us = self.fences.deadline_us();
+        self.deadlines.set(Chore::Fences, self.fences.deadline_us());
     }
 
     /// Whether a request for a place has to wait behind a fence. If so, it is put there.
@@ -145,7 +146,7 @@ impl Handler {
             });
             is_under_way && *now_us < fence.deadline_us
         });
-        self.deadlines.fences_us = self.fences.deadline_us();
+        self.deadlines.set(Chore::Fences, self.fences.deadline_us());
         if (self.fences.standing.len(), self.fences.unlearned_until_us) == before {
             return;
         }
@@ -158,7 +159,7 @@ impl Handler {
             self.fences.waiting_bytes -= waiting.request.len();
             let Waiting { slot, master, database, ticket, request } = waiting;
             let sent = match self.choose(Place::Slot(slot), master) {
-                Ok(server) => self.send(server, database, Message::Passing(&request), ticket),
+                Ok(server) => self.send(server, database, Message::passing(&request), ticket),
                 Err(error) => Err(no_server_reply(error)),
             };
             if let Err(error) = sent {

@@ -10,6 +10,7 @@ use super::super::replies;
 use super::super::request::ClientId;
 use super::super::shared::{Mail, Shared};
 use super::dispatch::Message;
+use super::upkeep::Chore;
 use super::{Handler, LISTENER};
 use crate::buffer::Flushed;
 use crate::resp::request_parser::{Arguments, Limits, Parsed, ProtocolError};
@@ -75,12 +76,12 @@ impl Handler {
             let _ = self.multiplexor.remove_listener(listener);
         }
         self.listening = false;
-        self.deadlines.accept_us = self.now_us + ACCEPT_PAUSE_US;
+        self.deadlines.set(Chore::Accept, self.now_us + ACCEPT_PAUSE_US);
     }
 
     /// Listens again after a pause.
     pub(super) fn resume_listening(&mut self) {
-        self.deadlines.accept_us = u64::MAX;
+        self.deadlines.set(Chore::Accept, u64::MAX);
         if !self.listening
             && !self.draining
             && let Err(error) = self.listen()
@@ -95,8 +96,8 @@ impl Handler {
         self.draining = true;
         self.listeners.clear();
         self.listening = false;
-        self.deadlines.accept_us = u64::MAX;
-        self.deadlines.stop_us = self.now_us + self.shared.conf.shutdown_timeout_us;
+        self.deadlines.set(Chore::Accept, u64::MAX);
+        self.deadlines.set(Chore::Stop, self.now_us + self.shared.conf.shutdown_timeout_us);
         for id in self.clients.ids() {
             if let Some(client) = self.clients.get_mut(id) {
                 client.intake = Intake::Closed;
@@ -107,7 +108,7 @@ impl Handler {
 
     /// Lets go of the clients that are still there when the time to stop has come.
     pub(super) fn abandon_clients(&mut self) {
-        self.deadlines.stop_us = u64::MAX;
+        self.deadlines.set(Chore::Stop, u64::MAX);
         let ids = self.clients.ids();
         log_warn!(self.log, "h {} stop with {} clients in flight", self.index, ids.len());
         for id in ids {
@@ -311,12 +312,12 @@ impl Handler {
                     if begin != at {
                         arguments.index(message);
                     }
-                    self.dispatch(commands, arguments, id, Message::Passing(message));
+                    self.dispatch(commands, arguments, id, Message::passing(message));
                     end
                 }
                 Ok(Parsed::Inline { end }) => {
                     let message = arguments.rewritten();
-                    self.dispatch(commands, arguments, id, Message::Passing(message));
+                    self.dispatch(commands, arguments, id, Message::passing(message));
                     end
                 }
                 Ok(Parsed::Nothing { end }) => end,
@@ -375,7 +376,10 @@ impl Handler {
             request.truncate(end);
         }
         arguments.index(request.filled());
-        self.dispatch(&reader.shared.conf.commands, &reader.arguments, id, Message::Owned(request));
+        let Reader { shared, arguments, .. } = reader;
+        let message = Message { bytes: request.filled(), is_large: true };
+        self.dispatch(&shared.conf.commands, arguments, id, message);
+        self.send_large(request);
         Next::More
     }
 

@@ -15,6 +15,7 @@ use super::dispatch::{Message, no_server_reply};
 use super::intake::Reader;
 use super::{Handler, LINK_BIT};
 use crate::base::address::Address;
+use crate::buffer::Buffer;
 use crate::pool::{Failure, HealthRules, Server, ServerId, Slot};
 use crate::resp::redirect::{ErrorKind, Redirect};
 use crate::resp::writer::Sink;
@@ -50,6 +51,7 @@ impl Handler {
     /// # Errors
     ///
     /// The reply that says that there is no connection: nothing was sent then.
+    #[inline]
     pub(super) fn send(
         &mut self,
         server: ServerId,
@@ -63,14 +65,26 @@ impl Handler {
         let Some(link) = self.links.get_mut(id) else {
             return Err(replies::NO_SERVER_CONNECTION);
         };
-        self.recorder.handler().total_requests.increment();
-        self.recorder.server(server.index()).requests.increment();
-        match message {
-            Message::Passing(bytes) => link.send(&self.buffers, bytes, ticket),
-            Message::Owned(buffer) => link.send_buffer(buffer, ticket),
+        if message.is_large {
+            self.large_goes_to = Some((id, ticket));
+            return Ok(());
         }
-        self.list_link(id);
+        link.send(&self.buffers, message.bytes, ticket);
+        if !link.listed {
+            link.listed = true;
+            self.busy_links.push(id);
+        }
         Ok(())
+    }
+
+    /// Sends the large request that has just been dispatched, if it was not answered at once.
+    pub(super) fn send_large(&mut self, request: Buffer) {
+        if let Some((id, ticket)) = self.large_goes_to.take()
+            && let Some(link) = self.links.get_mut(id)
+        {
+            link.send_buffer(request, ticket);
+            self.list_link(id);
+        }
     }
 
     /// The link that requests for a database of a server travel on; opened if there is none.
@@ -262,6 +276,9 @@ impl Handler {
         let flushed = link.log.flush(socket);
         let sent = link.log.sent() - before;
         let server = link.server.index();
+        let queued = u64::from(mem::take(&mut link.queued));
+        self.recorder.handler().total_requests.add(queued);
+        self.recorder.server(server).requests.add(queued);
         if !link.timed {
             // From now on somebody must look whether the answer comes in time.
             link.timed = true;
@@ -678,7 +695,7 @@ impl Handler {
                     None => self.any_server(master).ok_or(replies::NO_SERVER),
                 };
                 server.and_then(|server| {
-                    self.send(server, database, Message::Passing(request), ticket)
+                    self.send(server, database, Message::passing(request), ticket)
                 })
             }
             Err(_) => Err(replies::SERVER_CONNECTION_CLOSE),

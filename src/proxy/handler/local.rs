@@ -11,10 +11,10 @@ use crate::resp::command::{ClientCommand, LocalCommand};
 use crate::resp::writer::Sink;
 
 impl Handler {
-    pub(super) fn answer_locally(&mut self, local: LocalCommand, request: Request<'_>) {
+    pub(super) fn answer_locally(&mut self, local: LocalCommand, request: &Request<'_>) {
         let mut reply = mem::take(&mut self.spare.reply);
         reply.clear();
-        self.write_local_reply(local, &request, &mut reply);
+        self.write_local_reply(local, request, &mut reply);
         self.answer(request.client, request.sequence, &reply);
         self.spare.keep_reply(reply);
     }

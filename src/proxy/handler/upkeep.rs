@@ -7,42 +7,41 @@ use super::super::connect_connection::LinkState;
 use super::super::request::{Errand, LinkId};
 use super::Handler;
 use super::links::Loss;
-use crate::pool::{HostChoice, ServerId, parse_nodes};
+use crate::pool::{HostChoice, NodeLine, ServerId, parse_nodes};
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
 use crate::{log_debug, log_error, log_info, log_notice};
 
-/// When there is something to do although nothing happens; `u64::MAX` is never. All in
-/// microseconds of the monotonic clock.
-pub(super) struct Deadlines {
-    /// The first client may be idle for too long.
-    clients_us: u64,
+/// What a handler does when its time has come.
+#[derive(Clone, Copy)]
+pub(super) enum Chore {
+    /// The first client may have been idle for too long.
+    Clients,
     /// The first link may have taken too long.
-    links_us: u64,
-    /// The topology is to be asked for.
-    refresh_us: u64,
-    /// A failed server is to be tried again.
-    probe_us: u64,
-    /// Accepting, which was paused, goes on.
-    pub accept_us: u64,
-    /// Whoever is still there is abandoned.
-    pub stop_us: u64,
+    Links,
     /// The first fence falls by itself.
-    pub fences_us: u64,
+    Fences,
+    /// The topology is to be asked for.
+    Refresh,
+    /// A failed server is to be tried again.
+    Probe,
+    /// Accepting, which was paused, goes on.
+    Accept,
+    /// Whoever is still there is abandoned.
+    Stop,
+}
+
+/// When there is something to do although nothing happens, in microseconds of the monotonic
+/// clock; `u64::MAX` is never.
+pub(super) struct Deadlines {
+    by_chore: [u64; Chore::Stop as usize + 1],
+    /// The first of them: asked twice a turn, changed seldom.
+    next_us: u64,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        let never = u64::MAX;
-        Deadlines {
-            clients_us: never,
-            links_us: never,
-            refresh_us: never,
-            probe_us: never,
-            accept_us: never,
-            stop_us: never,
-            fences_us: never,
-        }
+        Deadlines { by_chore: [u64::MAX; Chore::Stop as usize + 1], next_us: u64::MAX }
     }
 }
 
@@ -50,16 +49,37 @@ impl Deadlines {
     /// The first of all.
     #[inline]
     pub fn next_us(&self) -> u64 {
-        let Deadlines { clients_us, links_us, refresh_us, probe_us, accept_us, stop_us, fences_us } =
-            *self;
-        let traffic_us = clients_us.min(links_us).min(fences_us);
-        traffic_us.min(refresh_us).min(probe_us).min(accept_us).min(stop_us)
+        self.next_us
+    }
+
+    /// When this one is due.
+    pub fn of(&self, chore: Chore) -> u64 {
+        self.by_chore[chore as usize]
+    }
+
+    /// It is due then, whatever was said before.
+    pub fn set(&mut self, chore: Chore, due_us: u64) {
+        self.by_chore[chore as usize] = due_us;
+        self.next_us = self.by_chore.into_iter().min().unwrap_or(u64::MAX);
+    }
+
+    /// It is due then, if not earlier.
+    pub fn advance(&mut self, chore: Chore, due_us: u64) {
+        self.set(chore, due_us.min(self.of(chore)));
     }
 
     /// Links are to be looked at by then.
-    pub fn links_by(&mut self, deadline_us: u64) {
-        self.links_us = self.links_us.min(deadline_us);
+    pub fn links_by(&mut self, due_us: u64) {
+        self.advance(Chore::Links, due_us);
     }
+}
+
+/// The same for every node that sees the same: not who said it, nor in which order.
+fn view_of(nodes: &[NodeLine]) -> Vec<NodeLine> {
+    let mut view = nodes.to_vec();
+    view.iter_mut().for_each(|node| node.flags.myself = false);
+    view.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+    view
 }
 
 /// A topology that has just been asked for is not asked for again so soon, whatever happens.
@@ -71,32 +91,32 @@ impl Handler {
     /// What is to be done for the first time at once.
     pub(super) fn begin_upkeep(&mut self) {
         if self.index == 0 && self.topology.is_cluster() {
-            self.deadlines.refresh_us = self.now_us;
+            self.deadlines.set(Chore::Refresh, self.now_us);
         }
         self.await_topology();
     }
 
     pub(super) fn do_upkeep(&mut self) {
         let now_us = self.now_us;
-        if now_us >= self.deadlines.refresh_us {
+        if now_us >= self.deadlines.of(Chore::Refresh) {
             self.refresh();
         }
-        if now_us >= self.deadlines.links_us {
+        if now_us >= self.deadlines.of(Chore::Links) {
             self.check_links();
         }
-        if now_us >= self.deadlines.probe_us {
+        if now_us >= self.deadlines.of(Chore::Probe) {
             self.probe();
         }
-        if now_us >= self.deadlines.clients_us {
+        if now_us >= self.deadlines.of(Chore::Clients) {
             self.check_clients();
         }
-        if now_us >= self.deadlines.accept_us {
+        if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();
         }
-        if now_us >= self.deadlines.fences_us {
+        if now_us >= self.deadlines.of(Chore::Fences) {
             self.lower_fences();
         }
-        if now_us >= self.deadlines.stop_us {
+        if now_us >= self.deadlines.of(Chore::Stop) {
             self.abandon_clients();
         }
     }
@@ -106,7 +126,7 @@ impl Handler {
         if self.topology.is_cluster() {
             let earliest_us = self.shared.refreshed_us() + REFRESH_PAUSE_US;
             let due_us = earliest_us.max(self.now_us);
-            self.deadlines.refresh_us = self.deadlines.refresh_us.min(due_us);
+            self.deadlines.advance(Chore::Refresh, due_us);
         }
     }
 
@@ -114,8 +134,8 @@ impl Handler {
     /// has a reason.
     fn refresh(&mut self) {
         let interval_us = self.shared.conf.pool.common.refresh_interval_us;
-        self.deadlines.refresh_us =
-            if self.index == 0 { self.now_us + interval_us } else { u64::MAX };
+        let next_us = if self.index == 0 { self.now_us + interval_us } else { u64::MAX };
+        self.deadlines.set(Chore::Refresh, next_us);
         let pause_us = REFRESH_PAUSE_US.min(interval_us);
         if self.draining || !self.shared.claim_refresh(self.now_us, pause_us) {
             return;
@@ -153,6 +173,16 @@ impl Handler {
                 return;
             }
         };
+        // What a server said the last time is not worked through again, whichever says it now.
+        let view = view_of(&nodes);
+        if self
+            .last_view
+            .as_ref()
+            .is_some_and(|(version, last)| *version == self.topology.version() && *last == view)
+        {
+            return;
+        }
+        let mut is_believed = true;
         let published = self.shared.current.update(|topology| {
             match topology.refreshed(&nodes, server, HostChoice::default()) {
                 Ok(refreshed) => {
@@ -163,6 +193,7 @@ impl Handler {
                 }
                 Err(refused) => {
                     log_notice!(self.log, "redis cluster nodes of a server refused: {}", refused);
+                    is_believed = false;
                     None
                 }
             }
@@ -171,6 +202,7 @@ impl Handler {
             self.shared.wake_all();
             self.follow_topology();
         }
+        self.last_view = is_believed.then(|| (self.topology.version(), view));
     }
 
     /// Takes over the topology that somebody has published.
@@ -221,7 +253,7 @@ impl Handler {
 
     /// Ends links that have taken too long.
     fn check_links(&mut self) {
-        self.deadlines.links_us = u64::MAX;
+        self.deadlines.set(Chore::Links, u64::MAX);
         let timeout_us = self.shared.conf.pool.common.server_timeout_us;
         let now_us = self.now_us;
         for id in self.links.ids() {
@@ -262,8 +294,8 @@ impl Handler {
     /// Clients are to be looked at when the first of them may have been idle for too long.
     pub(super) fn watch_clients(&mut self) {
         let timeout_us = self.shared.conf.client_timeout_us;
-        if timeout_us > 0 && self.deadlines.clients_us == u64::MAX {
-            self.deadlines.clients_us = self.now_us.saturating_add(timeout_us);
+        if timeout_us > 0 && self.deadlines.of(Chore::Clients) == u64::MAX {
+            self.deadlines.set(Chore::Clients, self.now_us.saturating_add(timeout_us));
         }
     }
 
@@ -284,14 +316,14 @@ impl Handler {
                 next_us = next_us.min(deadline_us);
             }
         }
-        self.deadlines.clients_us = next_us;
+        self.deadlines.set(Chore::Clients, next_us);
     }
 
     /// Failed servers are to be tried again when the first of them is due.
     pub(super) fn watch_failed_servers(&mut self) {
         let due = self.topology.servers().filter_map(|server| server.health().next_probe_us());
         let next_us = due.min();
-        self.deadlines.probe_us = next_us.unwrap_or(u64::MAX);
+        self.deadlines.set(Chore::Probe, next_us.unwrap_or(u64::MAX));
     }
 
     /// Tries failed servers again. A handshake that succeeds is the proof of life.

@@ -208,6 +208,72 @@ fn pair() -> (Socket, Socket) {
 }
 
 #[test]
+fn a_connect_that_takes_its_time_is_an_event_when_it_is_there() {
+    World::reset(1, Faults { delay_us: 500..=500, ..Faults::none() });
+    let _listener = ListenSocket::bind(&address()).unwrap();
+    let multiplexor = Multiplexor::new().unwrap();
+    let client = connect(&endpoint()).unwrap();
+    multiplexor.add(&client, Token(1)).unwrap();
+    let mut events = Vec::new();
+    multiplexor.wait(&mut events, None).unwrap();
+    assert_eq!(events, []);
+    assert!(World::is_quiet() && World::advance());
+    multiplexor.wait(&mut events, None).unwrap();
+    let [event] = events[..] else { panic!("{events:?}") };
+    assert!(event.writable && !event.readable && !event.hang_up, "{event:?}");
+}
+
+/// As Linux does it: a third must be free, and only who was told of no room is told of room.
+#[test]
+fn room_is_an_event_for_who_was_told_that_there_is_none() {
+    World::reset(1, Faults { capacity: 90..=90, ..Faults::none() });
+    let (client, server) = pair();
+    let multiplexor = Multiplexor::new().unwrap();
+    multiplexor.add(&client, Token(1)).unwrap();
+    let mut events = Vec::new();
+    let mut next = || {
+        multiplexor.wait(&mut events, None).unwrap();
+        let event = events.first();
+        event.map(|event| (event.readable, event.writable))
+    };
+    assert_eq!(next(), Some((false, true)));
+    client.write(&[0; 70]).unwrap();
+    assert_eq!(server.read(&mut [0; 90]).unwrap(), Progress::Moved(70));
+    assert_eq!(next(), None, "it never ran out of room");
+    client.write(&[0; 70]).unwrap();
+    server.write(b"x").unwrap();
+    assert_eq!(next(), Some((true, false)));
+    assert_eq!(server.read(&mut [0; 9]).unwrap(), Progress::Moved(9));
+    assert_eq!(next(), None, "not enough room");
+    assert_eq!(server.read(&mut [0; 2]).unwrap(), Progress::Moved(2));
+    assert_eq!(next(), Some((true, true)));
+    assert_eq!(client.write(&[0; 90]).unwrap(), Progress::Moved(31));
+    assert_eq!(server.read(&mut [0; 90]).unwrap(), Progress::Moved(90));
+    assert_eq!(next(), Some((true, true)));
+    assert_eq!(next(), None);
+}
+
+#[test]
+fn split_events_tell_only_what_is_new() {
+    World::reset(1, Faults { split_events: true, ..Faults::none() });
+    let (client, server) = pair();
+    let multiplexor = Multiplexor::new().unwrap();
+    multiplexor.add(&server, Token(1)).unwrap();
+    client.write(b"x").unwrap();
+    let mut events = Vec::new();
+    let mut next = || {
+        multiplexor.wait(&mut events, None).unwrap();
+        events.iter().map(|event| (event.readable, event.writable)).collect::<Vec<_>>()
+    };
+    assert_eq!(next(), [(true, false), (false, true)]);
+    client.write(b"y").unwrap();
+    assert_eq!(next(), [(true, false)]);
+    drop(client);
+    assert_eq!(next(), [(true, false)]);
+    assert_eq!(next(), []);
+}
+
+#[test]
 fn the_clock_moves_to_the_next_deadline_and_no_further() {
     World::reset(1, Faults::none());
     let multiplexor = Multiplexor::new().unwrap();
@@ -219,6 +285,7 @@ fn the_clock_moves_to_the_next_deadline_and_no_further() {
     assert!(!World::advance(), "everybody sleeps for ever");
     multiplexor.wait(&mut events, Some(1500)).unwrap();
     World::alarm(begin_us + 200);
+    World::alarm(begin_us + 1501);
     assert!(World::is_quiet());
     assert!(World::advance());
     assert_eq!(monotonic_us() - begin_us, 200);
@@ -292,6 +359,8 @@ fn a_cut_connection_is_broken_for_both() {
     World::reset(1, Faults::none());
     let (client, server) = pair();
     client.write(b"lost").unwrap();
+    assert_eq!(server.read(&mut [0; 1]).unwrap(), Progress::Moved(1), "the rest has arrived too");
+    client.write(b"and on its way").unwrap();
     World::cut(&client);
     for socket in [&client, &server] {
         let error = socket.read(&mut [0; 8]).unwrap_err();
