@@ -152,11 +152,15 @@ impl Topology {
         self.servers.iter().flatten()
     }
 
-    /// The servers that INFO lists: no Sentinels, and nobody whom no Sentinel has named yet.
+    /// The servers that INFO lists: no Sentinels, nobody whom no Sentinel has named yet, and
+    /// seeds that are no part of the cluster only while nobody is.
     pub fn listed(&self) -> impl Iterator<Item = &Arc<Server>> {
-        let servers = self.servers();
-        servers
-            .filter(|server| server.role != Role::Sentinel && server.standing != Standing::Offline)
+        let is_learned = !self.routed.is_empty();
+        self.servers().filter(move |server| match server.standing {
+            Standing::Routed => server.role != Role::Sentinel,
+            Standing::Contact => !is_learned,
+            Standing::Offline => false,
+        })
     }
 
     /// One more than the highest id so far: the size of a table by id.
