@@ -4,7 +4,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use predixy::resp::request_parser::{Arguments, Limits, Parsed, RequestParser};
 
