@@ -55,7 +55,13 @@ compat:
 	PREDIXY_BIN=$(PROXY) $(CARGO) test --locked --test it -- --test-threads=4
 
 fuzz:
-	cd tests/fuzz && SECONDS=$(SECONDS) sh run.sh
+	@sh ci/need.sh cargo c++
+	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	for target in tests/fuzz/fuzz_targets/*.rs; do \
+	    name=$$(basename "$$target" .rs) && mkdir -p "tests/fuzz/corpus/$$name" && \
+	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir tests/fuzz "$$name" \
+	        "tests/fuzz/corpus/$$name" "tests/fuzz/seeds/$$name" -- -max_total_time=$(SECONDS) || exit 1; \
+	done
 
 bench:
 	$(CARGO) bench --locked

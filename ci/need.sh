@@ -42,7 +42,9 @@ packages_of() {
         *:redis-*) echo redis ;;
         apt-get:cc) echo gcc libc6-dev ;;
         apk:cc) echo gcc musl-dev ;;
-        *:cc) echo gcc ;;
+        apt-get:c++ | apk:c++) echo g++ ;;
+        dnf:c++ | zypper:c++) echo gcc-c++ ;;
+        *:cc | *:c++) echo gcc ;;
         apt-get:clippy | apk:clippy) echo rust-clippy ;;
         *) echo "$1" ;;
     esac

@@ -2,7 +2,8 @@
 //! COMMAND, which clients ask before anything else.
 
 use crate::support::{
-    Proxy, Value, array, bulk, error, int, ok, original_differs, shared_cluster, simple,
+    Proxy, SOON, Value, array, bulk, error, int, ok, original_differs, shared_cluster, simple,
+    wait_until,
 };
 
 fn proxy() -> Proxy {
@@ -149,5 +150,15 @@ fn info_answers_by_section() {
     }
     assert!(all.contains("\nRedisMode:proxy\n"), "{all}");
     assert_eq!(client.line("MGET info:a info:b"), array([Value::Nil, Value::Nil]));
-    assert!(proxy.figure("TotalRequests") >= 3);
+}
+
+#[test]
+fn every_request_is_counted_even_if_no_server_sees_it() {
+    let proxy = proxy();
+    let before = proxy.figure("TotalRequests");
+    let mut client = proxy.client();
+    (0..10).for_each(|_| assert_eq!(client.line("PING"), simple("PONG")));
+    client.line("MGET counted:a counted:b");
+    let now = || proxy.figure("TotalRequests");
+    wait_until(SOON, "ten requests and two parts to be counted", || now() >= before + 12);
 }

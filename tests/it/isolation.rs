@@ -21,7 +21,7 @@ impl Chance {
 }
 
 /// A request whose reply nobody else can get.
-fn tagged(client: usize, number: usize, chance: &mut Chance) -> (Vec<u8>, Value) {
+fn tagged(client: &str, number: usize, chance: &mut Chance) -> (Vec<u8>, Value) {
     let key = format!("tag:{client}:{}", number % 5);
     let value = format!("{client}:{number}:{}", "v".repeat(chance.below(300)));
     match chance.below(8) {
@@ -49,11 +49,12 @@ fn tagged(client: usize, number: usize, chance: &mut Chance) -> (Vec<u8>, Value)
 /// middle.
 fn run(proxy: &Proxy, number: usize, rounds: usize) {
     let mut chance = Chance(0x9e37_79b9_7f4a_7c15 ^ ((number as u64 + 1) << 20));
-    let mut client = proxy.client();
+    let (mut client, mut lives) = (proxy.client(), 0);
     for round in 0..rounds {
+        let name = format!("{number}.{lives}");
         let (mut bytes, mut wants) = (Vec::new(), Vec::new());
         for at in 0..=chance.below(40) {
-            let (request, want) = tagged(number, round * 100 + at, &mut chance);
+            let (request, want) = tagged(&name, round * 100 + at, &mut chance);
             bytes.extend_from_slice(&request);
             wants.push(want);
         }
@@ -63,24 +64,26 @@ fn run(proxy: &Proxy, number: usize, rounds: usize) {
             bytes.drain(..cut);
         }
         if chance.below(10) == 0 {
-            // Leaves without its replies; nobody else may get them.
+            // Leaves without its replies; nobody else may get them. What it has sent may still be
+            // executed at any time, so that it comes back with keys of its own.
             client = proxy.client();
+            lives += 1;
             continue;
         }
-        wants.iter().for_each(|want| expect(&mut client, want, number));
+        wants.iter().for_each(|want| expect(&mut client, want, &name));
     }
 }
 
 /// Compares what was asked by one call of `tagged` with what comes.
 #[track_caller]
-fn expect(client: &mut Client, want: &Value, number: usize) {
+fn expect(client: &mut Client, want: &Value, name: &str) {
     match want {
         Value::Array(wants) => wants.iter().for_each(|want| assert_eq!(&client.reply(), want)),
         Value::Null => match client.reply() {
             Value::Nil => {}
             reply => {
-                let own = format!("{number}:");
-                assert!(reply.text().starts_with(&own), "client {number} got {reply:?}");
+                let own = format!("{name}:");
+                assert!(reply.text().starts_with(&own), "client {name} got {reply:?}");
             }
         },
         want => assert_eq!(&client.reply(), want),
@@ -115,6 +118,29 @@ fn many_threads_and_many_clients_on_one_key_each() {
             assert_eq!(client.reply(), bulk(format!("{number}-{round}")));
         }
     }
+}
+
+#[test]
+fn clients_that_come_and_go_are_all_answered() {
+    let proxy = Proxy::for_cluster(shared_cluster());
+    thread::scope(|scope| {
+        for number in 0..8 {
+            let proxy = &proxy;
+            scope.spawn(move || {
+                for round in 0..400 {
+                    let (key, value) = (format!("come:{number}"), format!("{number}-{round}"));
+                    let mut client = proxy.client();
+                    assert_eq!(client.cmd(&["SET", &key, &value]), ok());
+                    assert_eq!(client.line("PING"), simple("PONG"));
+                    assert_eq!(client.cmd(&["GET", &key]), bulk(&value));
+                    if round % 3 == 0 {
+                        // Goes with a reply on its way.
+                        client.send(wire(&["GET", &key]));
+                    }
+                }
+            });
+        }
+    });
 }
 
 #[test]

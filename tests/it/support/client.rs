@@ -285,7 +285,10 @@ pub fn wire<A: AsRef<[u8]>>(words: &[A]) -> Vec<u8> {
 fn lost(error: &std::io::Error) -> Lost {
     match error.kind() {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => Lost::TimedOut,
-        _ => Lost::Closed,
+        _ => {
+            eprintln!("connection lost: {error}");
+            Lost::Closed
+        }
     }
 }
 
