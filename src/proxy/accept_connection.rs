@@ -29,6 +29,8 @@ pub struct AcceptConnection {
     pub parser: RequestParser,
     /// The beginning of a request that is not complete, or requests that wait for their turn.
     pub inbox: Option<Buffer>,
+    /// A large request that is complete and waits for its turn.
+    pub held: Option<Buffer>,
     /// Replies in order, on their way out.
     pub outbox: Outbox,
     /// When it was last given something to read, in microseconds of the monotonic clock.
@@ -56,6 +58,9 @@ pub enum Intake {
     Open,
     /// Not until it has read some of its replies.
     Paused,
+    /// Not until it has got all it is owed: what comes next travels another road, or what is
+    /// under way does, and must not overtake or be overtaken.
+    Waiting,
     /// Never again: it is closed when it has got what it is owed.
     Closed,
 }
@@ -87,6 +92,7 @@ impl AcceptConnection {
             identity: None,
             parser: RequestParser::new(),
             inbox: None,
+            held: None,
             outbox: Outbox::default(),
             active_us: now_us,
             intake: Intake::Open,

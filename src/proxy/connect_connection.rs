@@ -20,6 +20,8 @@ pub struct ConnectConnection {
     pub database: u32,
     /// Its socket, once a connect has begun.
     pub socket: Option<Socket>,
+    /// Lent to one request at a time, instead of shared by all.
+    pub is_private: bool,
     /// How far it has come.
     pub state: LinkState,
     /// What the server has yet to be sent, and to answer.
@@ -79,6 +81,7 @@ impl ConnectConnection {
             server,
             database,
             socket: None,
+            is_private: false,
             state: LinkState::Resolving { deadline_us },
             log: RequestLog::default(),
             awaiting: VecDeque::new(),

@@ -24,6 +24,8 @@ use crate::{log_info, log_notice, log_warn};
 
 /// A link that has much to say lets others have their turn after this many reads.
 const READS_PER_TURN: usize = 16;
+/// A request that is larger travels on a link of its own, so that it holds up nobody else's.
+pub(super) const ELEPHANT: usize = 64 << 10;
 /// A reply that is larger is passed on while it comes.
 const STREAMED: usize = 16 << 10;
 
@@ -59,10 +61,12 @@ impl Handler {
         message: Message<'_>,
         ticket: Ticket,
     ) -> Result<(), &'static [u8]> {
-        let Some(id) = self.shared_link(server, database) else {
-            return Err(replies::NO_SERVER_CONNECTION);
+        let link = if message.bytes.len() < ELEPHANT {
+            self.shared_link(server, database)
+        } else {
+            self.private_link(server, database)
         };
-        let Some(link) = self.links.get_mut(id) else {
+        let Some((id, link)) = link.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
             return Err(replies::NO_SERVER_CONNECTION);
         };
         if message.is_large {
@@ -94,13 +98,52 @@ impl Handler {
         match open {
             Some(link) if self.links.get(link).is_some() => Some(link),
             _ if self.topology.server(server)?.health().is_failed() => None,
-            _ => self.open_link(server, database),
+            _ => self.open_shared_link(server, database),
+        }
+    }
+
+    /// Opens the link that requests for a database of a server travel on, also to a server that
+    /// has failed.
+    pub(super) fn open_shared_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        let link = self.open_link(server, database)?;
+        self.pools[server.index()].share(database, link);
+        Some(link)
+    }
+
+    /// A link that nobody else uses, until its last request is answered.
+    fn private_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        if let Some(pool) = self.pools.get_mut(server.index()) {
+            while let Some(id) = pool.borrow_private(database) {
+                // It may have been lost since it came back.
+                if self.links.get(id).is_some() {
+                    return Some(id);
+                }
+            }
+        }
+        if self.topology.server(server)?.health().is_failed() {
+            return None;
+        }
+        let id = self.open_link(server, database)?;
+        self.links.get_mut(id)?.is_private = true;
+        Some(id)
+    }
+
+    /// The last request on a private link is answered.
+    fn give_back(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.log.trim();
+        let (server, database) = (link.server, link.database);
+        let is_kept = (self.topology.server(server).is_some())
+            && (self.pools.get_mut(server.index()))
+                .is_some_and(|pool| pool.give_back(database, id));
+        if !is_kept {
+            self.lose_link(id, Loss::Retired);
         }
     }
 
     /// Begins to connect. Requests can be put in line at once.
     #[cold]
-    pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+    fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
         let target = Arc::clone(self.topology.server(server)?);
         let common = &self.shared.conf.pool.common;
         let deadline_us = self.now_us + common.connect_timeout_us;
@@ -112,7 +155,6 @@ impl Handler {
         if self.pools.len() <= server.index() {
             self.pools.resize_with(server.index() + 1, Default::default);
         }
-        self.pools[server.index()].share(database, id);
         self.recorder.server(server.index()).connect.increment();
         self.recorder.server(server.index()).connections.increment();
         self.deadlines.links_by(deadline_us);
@@ -398,11 +440,14 @@ impl Handler {
         let server = link.server;
         self.recorder.handler().total_responses.add(replies);
         self.recorder.server(server.index()).responses.add(replies);
+        let is_done = link.is_private && link.state == LinkState::Ready && link.awaiting.is_empty();
         if replies > 0 {
             self.is_alive(server);
         }
         if begin < total {
             self.put_away(id, &scratch[begin..total]);
+        } else if is_done && replies > 0 {
+            self.give_back(id);
         }
         if !self.fences.is_open() {
             self.lower_fences();
@@ -543,10 +588,12 @@ impl Handler {
         request: &[u8],
         ticket: Ticket,
     ) -> Result<(), &'static [u8]> {
-        let Some(id) = self.shared_link(server, 0) else {
-            return Err(replies::NO_SERVER_CONNECTION);
+        let link = if request.len() < ELEPHANT {
+            self.shared_link(server, 0)
+        } else {
+            self.private_link(server, 0)
         };
-        let Some(link) = self.links.get_mut(id) else {
+        let Some((id, link)) = link.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
             return Err(replies::NO_SERVER_CONNECTION);
         };
         if ask {

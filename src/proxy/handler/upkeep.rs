@@ -144,7 +144,7 @@ impl Handler {
         let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
         let link = match link {
             Some(id) if self.links.get(id).is_some() => Some(id),
-            _ => self.open_link(server, 0),
+            _ => self.open_shared_link(server, 0),
         };
         if let Some(id) = link
             && let Some(link) = self.links.get_mut(id)
@@ -339,7 +339,7 @@ impl Handler {
                 let is_open = open.is_some_and(|id| self.links.get(id).is_some());
                 match open {
                     Some(id) if is_open => self.ping(id),
-                    _ => drop(self.open_link(server.id(), 0)),
+                    _ => drop(self.open_shared_link(server.id(), 0)),
                 }
             }
         }
