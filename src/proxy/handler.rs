@@ -160,14 +160,15 @@ impl Handler {
     ///
     /// When the multiplexor itself fails.
     pub fn turn(&mut self) -> io::Result<bool> {
-        let mut events = mem::take(&mut self.events);
-        self.multiplexor.wait(&mut events, self.sleep_us())?;
+        let sleep_us = self.sleep_us();
+        self.multiplexor.wait(&mut self.events, sleep_us)?;
         self.now_us = clock::monotonic_us();
         self.catch_up();
-        for event in &events {
-            self.take_event(event);
+        let mut next = 0;
+        while let Some(event) = self.events.get(next).copied() {
+            self.take_event(&event);
+            next += 1;
         }
-        self.events = events;
         self.read_eager_clients();
         self.read_eager_links();
         if self.now_us >= self.deadlines.next_us() {
