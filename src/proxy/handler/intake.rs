@@ -321,6 +321,9 @@ impl Handler {
                     end
                 }
                 Ok(Parsed::Inline { end }) => {
+                    if begin != at {
+                        arguments.index(&scratch[begin..at + end]);
+                    }
                     let message = arguments.rewritten();
                     self.dispatch(commands, arguments, id, Message::passing(message));
                     end
@@ -342,10 +345,14 @@ impl Handler {
         let Some(inbox) = &mut client.inbox else { return Next::Enough };
         let fed = inbox.len();
         // Whoever announces much gets memory as it comes, not as it is announced.
-        inbox.reserve(client.parser.wanted().clamp(LARGE, fed.max(4 * LARGE)));
-        match client.socket.read(inbox.room_mut()) {
+        let wanted = client.parser.wanted();
+        inbox.reserve(wanted.clamp(LARGE, fed.max(4 * LARGE)));
+        let room = inbox.room_mut();
+        // Of what follows the request no more may come than the scratch buffer has room for.
+        let most = room.len().min(wanted.max(LARGE));
+        match client.socket.read(&mut room[..most]) {
             Ok(Progress::Moved(length)) => {
-                client.readable = length == inbox.room() || client.hung_up;
+                client.readable = length == most || client.hung_up;
                 inbox.filled_more(length);
                 self.recorder.handler().total_recv_client_bytes.add(length as u64);
             }
