@@ -878,6 +878,8 @@ mod tests {
         check_sound(&new);
         let created = new.find(&address("10.0.0.9:7000")).unwrap();
         assert!(!new.routed().contains(&created));
+        let (Some(before), Some(now)) = (&old.slots, &new.slots) else { panic!("no cluster") };
+        assert!(Arc::ptr_eq(before, now), "so that nobody has to look for what has moved");
         assert!(old.changed_slots(&new).next().is_none());
         assert!(new.with_asked(&address("10.0.0.9:7000")).is_none());
         assert!(new.with_asked(&address("10.0.0.1:7000")).is_none());
@@ -1147,6 +1149,11 @@ mod tests {
         }
         let seed = topology.find(&address("redis.example:7000"));
         assert!((0..10).all(|_| topology.contact(&mut random) == seed));
+        // And when the seeds have failed too, everybody in turn.
+        let server = topology.server(seed.unwrap()).unwrap();
+        server.health().fail(Failure::ConnectRefused, 0, &rules);
+        let asked: BTreeSet<_> = (0..500).filter_map(|_| topology.contact(&mut random)).collect();
+        assert_eq!(asked.len(), 7);
     }
 
     #[test]
