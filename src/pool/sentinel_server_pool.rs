@@ -449,6 +449,7 @@ mod tests {
         assert_eq!(write(&new, G1).as_deref(), Ok("10.0.0.3:1"));
         let new = new.with_replicas(G1, &[up("10.0.0.2:1"), up("10.0.0.1:1")]).unwrap();
         assert_eq!(reads(&new, G1), ["10.0.0.2:1"]);
+        assert_eq!(reads(&new, G0), ["10.0.0.1:1"]);
         assert_eq!(write(&new, G0).as_deref(), Ok("10.0.0.1:1"), "a master is nobody's replica");
     }
 
