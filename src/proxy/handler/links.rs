@@ -389,12 +389,13 @@ impl Handler {
                 }
             };
             let reply = &scratch[begin..end];
-            let Some(awaiting) = link.awaiting.pop_front() else {
+            let Some(awaiting) = link.awaiting.front().copied() else {
                 return self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
             };
             if !link.has_sent(&awaiting) {
                 return self.lose_link(id, Loss::Protocol("a reply before its request".into()));
             }
+            link.awaiting.pop_front();
             link.streaming = false;
             replies += 1;
             match awaiting.origin {
