@@ -568,7 +568,8 @@ impl Handler {
         };
         let Some(answered) = self.topology.server(link.server) else { return false };
         let (ask, slot) = (redirect.ask, redirect.slot);
-        let address = redirect.address(answered.address());
+        let answered = answered.endpoints().next().unwrap_or(answered.address());
+        let address = redirect.address(answered);
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };

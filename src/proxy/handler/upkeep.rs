@@ -239,8 +239,10 @@ impl Handler {
             if self.topology.server(link.server).is_some() {
                 continue;
             }
-            let patience_us = link.heard_us.saturating_add(RETIRE_US);
-            if link.awaiting.is_empty() || self.now_us >= patience_us.max(link.retired_us) {
+            // A link that was opened just now has not been heard from yet.
+            let patience_us = link.heard_us.saturating_add(RETIRE_US).max(link.retired_us);
+            let is_overdue = link.retired_us != 0 && self.now_us >= patience_us;
+            if link.awaiting.is_empty() || is_overdue {
                 self.lose_link(id, Loss::Retired);
             } else {
                 if let Some(link) = self.links.get_mut(id)
