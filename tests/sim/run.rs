@@ -217,7 +217,7 @@ impl Run {
             client.calm_down();
         }
         let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
-        assert!(done, "no progress: {}", self.complaints());
+        assert!(done, "no progress: {:?} {}", self.leftovers(), self.complaints());
         for client in &mut self.clients {
             client.leave();
         }
