@@ -103,9 +103,10 @@ impl WaitingRoom {
     fn deadline_us(&self) -> u64 {
         let unlearned = [self.unlearned_until_us].into_iter().filter(|until_us| *until_us > 0);
         let fences = self.fences.iter().map(|fence| fence.deadline_us);
+        let mut led = BTreeSet::new();
         let waiting = (self.waiting.iter())
             .filter(|waiting| !self.is_fenced(waiting.place))
-            .map(|waiting| waiting.not_before_us.min(waiting.deadline_us));
+            .map(|waiting| waiting.due_us(led.insert(waiting.place)));
         unlearned.chain(fences).chain(waiting).min().unwrap_or(u64::MAX)
     }
 
@@ -207,7 +208,7 @@ impl Handler {
             return self.deliver(ticket.origin, error);
         }
         let hold_us = self.shared.conf.pool.common.failover_hold_us;
-        self.room.push(Waiting {
+        let waiting = Waiting {
             place,
             master,
             database,
@@ -216,8 +217,12 @@ impl Handler {
             error,
             not_before_us: self.now_us + pause_us,
             deadline_us: ticket.since_us.saturating_add(hold_us),
-        });
-        self.set_room_deadline();
+        };
+        if !self.room.is_fenced(place) {
+            let is_first = !self.room.places.contains_key(&place);
+            self.deadlines.advance(Chore::Room, waiting.due_us(is_first));
+        }
+        self.room.push(waiting);
     }
 
     /// Puts up fences for the slots whose master is another one now.
@@ -315,6 +320,12 @@ impl Handler {
 }
 
 impl Waiting {
+    /// When somebody must look after it. Who stands behind others for the same place is tried
+    /// when they have gone; until then its time can only run out.
+    fn due_us(&self, is_first: bool) -> u64 {
+        if is_first { self.not_before_us.min(self.deadline_us) } else { self.deadline_us }
+    }
+
     fn parcel(&self) -> Parcel<'_> {
         Parcel {
             place: self.place,
