@@ -12,6 +12,7 @@ mod support;
 
 mod command_line;
 mod command_table;
+mod compat_doc;
 mod conf;
 mod connection;
 mod errors;
