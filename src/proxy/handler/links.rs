@@ -12,6 +12,7 @@ use super::super::shared::Mail;
 use super::dispatch::Message;
 use super::intake::Reader;
 use super::loss::Loss;
+use super::transaction::Answer;
 use super::waiting_room::Parcel;
 use super::{Handler, LINK_BIT};
 use crate::base::address::Address;
@@ -110,10 +111,18 @@ impl Handler {
         Some(id)
     }
 
+    /// A private link that stays with its borrower when all is answered.
+    pub(super) fn lend_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        let id = self.private_link(server, database)?;
+        self.links.get_mut(id)?.is_lent = true;
+        Some(id)
+    }
+
     /// The last request on a private link is answered.
     fn give_back(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         link.log.trim();
+        link.timed = false;
         let (server, database) = (link.server, link.database);
         let is_kept = (self.topology.server(server).is_some())
             && (self.pools.get_mut(server.index()))
@@ -396,7 +405,7 @@ impl Handler {
                 return self.lose_link(id, Loss::Protocol("a reply before its request".into()));
             }
             link.awaiting.pop_front();
-            link.streaming = false;
+            let is_whole = !mem::replace(&mut link.streaming, false);
             replies += 1;
             match awaiting.origin {
                 Origin::Client { client, sequence } if reply[0] != b'-' => {
@@ -412,7 +421,7 @@ impl Handler {
                         }
                     }
                 }
-                _ => self.take_reply(id, &awaiting, reply),
+                _ => self.take_reply(id, &awaiting, reply, is_whole),
             }
             begin = end;
             at = end;
@@ -423,7 +432,10 @@ impl Handler {
         let server = link.server;
         self.recorder.handler().total_responses.add(replies);
         self.recorder.server(server.index()).responses.add(replies);
-        let is_done = link.is_private && link.state == LinkState::Ready && link.awaiting.is_empty();
+        let is_done = link.is_private
+            && !link.is_lent
+            && link.state == LinkState::Ready
+            && link.awaiting.is_empty();
         if replies > 0 {
             self.is_alive(server);
         }
@@ -461,8 +473,11 @@ impl Handler {
                     whole.answer_piece(part, piece);
                 }
             }
+            Origin::Session { client, sequence, step } if step.is_answered() => {
+                self.answer_piece(client, sequence, piece);
+            }
             Origin::Proxy(_) => link.collected.extend_from_slice(piece),
-            Origin::Nobody => {}
+            Origin::Session { .. } | Origin::Nobody => {}
         }
     }
 
@@ -479,12 +494,17 @@ impl Handler {
         }
     }
 
-    /// A reply that is more than something to pass on.
-    fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) {
+    /// A reply that is more than something to pass on; of a large one the last piece.
+    fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8], is_whole: bool) {
         if let Origin::Proxy(errand) = awaiting.origin {
             return self.take_errand_reply(id, errand, reply);
         }
-        if reply[0] == b'-' && self.take_error(id, awaiting, reply) {
+        let is_error = is_whole && reply[0] == b'-';
+        if let Origin::Session { client, sequence, step } = awaiting.origin {
+            let answer = Answer { link: id, client, sequence, awaiting, reply, is_error };
+            return self.take_session_reply(step, &answer);
+        }
+        if is_error && self.take_error(id, awaiting, reply) {
             return;
         }
         if self.measures {
@@ -494,7 +514,7 @@ impl Handler {
     }
 
     /// Tells the latency monitors how long a command took.
-    fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
+    pub(super) fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
         if let (Some(command), Some(link)) = (awaiting.command, self.links.get(id)) {
             let feeds = self.recorder.monitors().feeds(command.index());
             let elapsed_us = self.now_us.saturating_sub(awaiting.since_us);
@@ -507,7 +527,10 @@ impl Handler {
         match origin {
             Origin::Client { client, sequence } => self.answer(client, sequence, reply),
             Origin::Part { whole, part } => self.answer_part(whole, part, reply),
-            Origin::Proxy(_) | Origin::Nobody => {}
+            Origin::Session { client, sequence, step } if step.is_answered() => {
+                self.answer(client, sequence, reply);
+            }
+            Origin::Session { .. } | Origin::Proxy(_) | Origin::Nobody => {}
         }
     }
 
@@ -546,40 +569,55 @@ impl Handler {
         let (request, database) = (request.to_vec(), link.database);
         let Some((place, master)) = self.place_of(&request) else { return false };
         let ticket = awaiting.ticket();
+        let master = master || self.is_in_session(ticket.origin);
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }
 
     /// The client that gets the reply, directly or as a part of a larger one.
     fn client_of(&self, origin: Origin) -> Option<ClientId> {
         match origin {
-            Origin::Client { client, .. } => Some(client),
+            Origin::Client { client, .. } | Origin::Session { client, .. } => Some(client),
             Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
             Origin::Proxy(_) | Origin::Nobody => None,
         }
     }
 
+    /// Whether the client that gets the reply watches keys, or the like: it reads from masters.
+    pub(super) fn is_in_session(&self, origin: Origin) -> bool {
+        let client = self.client_of(origin).and_then(|id| self.clients.get(id));
+        client.is_some_and(|client| client.session.is_some())
+    }
+
     /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
     fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
-        if awaiting.hops >= HOPS_MAX || !self.topology.is_cluster() {
-            return false;
-        }
-        let (Some(redirect), Some(link)) = (Redirect::parse(reply), self.links.get(id)) else {
+        let Some(link) = self.links.get(id).filter(|_| awaiting.hops < HOPS_MAX) else {
             return false;
         };
-        let Some(answered) = self.topology.server(link.server) else { return false };
-        let (ask, slot) = (redirect.ask, redirect.slot);
-        let answered = answered.endpoints().next().unwrap_or(answered.address());
-        let address = redirect.address(answered);
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };
         let request = request.to_vec();
-        let Some(slot) = Slot::new(u64::from(slot)) else { return false };
-        let Some(server) = self.server_at(&address, slot, ask) else { return false };
+        match self.read_redirect(id, reply) {
+            Some((server, ask)) => self.follow(server, ask, &request, awaiting.again()).is_ok(),
+            None => false,
+        }
+    }
+
+    /// Who is meant by MOVED or ASK, and whether it is ASK. MOVED is remembered.
+    pub(super) fn read_redirect(&mut self, id: LinkId, reply: &[u8]) -> Option<(ServerId, bool)> {
+        if !self.topology.is_cluster() {
+            return None;
+        }
+        let redirect = Redirect::parse(reply)?;
+        let answered = self.topology.server(self.links.get(id)?.server)?;
+        let (ask, slot) = (redirect.ask, Slot::new(u64::from(redirect.slot))?);
+        let answered = answered.endpoints().next().unwrap_or(answered.address());
+        let address = redirect.address(answered);
+        let server = self.server_at(&address, slot, ask)?;
         if !ask {
             self.refresh_soon();
         }
-        self.follow(server, ask, &request, awaiting.again()).is_ok()
+        Some((server, ask))
     }
 
     /// The server that a redirection names, which may be new; MOVED also makes it the owner.
@@ -654,7 +692,9 @@ impl Handler {
             return;
         }
         link.state = LinkState::Ready;
-        link.log.lower_barrier();
+        if !link.is_proving {
+            link.log.lower_barrier();
+        }
         let server = link.server.index();
         if let Some(pool) = self.pools.get_mut(server) {
             pool.down_since_us = 0;
