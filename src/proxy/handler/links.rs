@@ -534,10 +534,13 @@ impl Handler {
     /// after then. True when it is.
     fn try_refused_later(&mut self, id: LinkId, awaiting: &Awaiting) -> bool {
         let Some(link) = self.links.get(id) else { return false };
-        let client = self.client_of(awaiting.origin);
-        if client.is_none()
-            || link.awaiting.iter().any(|later| self.client_of(later.origin) == client)
-        {
+        let Some(asked) = self.asked_by(awaiting.origin) else { return false };
+        // On any link: this request may have come here by ASK, and the next one be on its way.
+        let under_way = self.links.iter().flat_map(|(_, link)| &link.awaiting);
+        let is_followed = under_way
+            .filter_map(|other| self.asked_by(other.origin))
+            .any(|(client, sequence)| client == asked.0 && is_later(sequence, asked.1));
+        if is_followed {
             return false;
         }
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
@@ -549,11 +552,14 @@ impl Handler {
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }
 
-    /// The client that gets the reply, directly or as a part of a larger one.
-    fn client_of(&self, origin: Origin) -> Option<ClientId> {
+    /// The client that gets the reply, directly or as a part of a larger one, and the number of
+    /// its request.
+    fn asked_by(&self, origin: Origin) -> Option<(ClientId, u32)> {
         match origin {
-            Origin::Client { client, .. } => Some(client),
-            Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
+            Origin::Client { client, sequence } => Some((client, sequence)),
+            Origin::Part { whole, .. } => {
+                self.wholes.get(whole).map(|whole| (whole.client, whole.sequence))
+            }
             Origin::Proxy(_) | Origin::Nobody => None,
         }
     }
@@ -670,4 +676,9 @@ impl Handler {
             log_notice!(self.log, "h {} s {} mark server alive", self.index, target.address());
         }
     }
+}
+
+/// Whether one request of a client came after another; their numbers wrap around.
+fn is_later(sequence: u32, than: u32) -> bool {
+    sequence != than && sequence.wrapping_sub(than) < u32::MAX / 2
 }
