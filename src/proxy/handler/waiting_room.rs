@@ -43,6 +43,9 @@ struct Fence {
     slots: Box<[bool; SLOTS]>,
 }
 
+/// Those who wait, taken out of the room for a moment.
+pub(super) struct Younger(VecDeque<Waiting>);
+
 /// A request that belongs to one place, with what is needed to send it.
 #[derive(Clone, Copy)]
 pub(super) struct Parcel<'a> {
@@ -197,7 +200,9 @@ impl Handler {
         if self.now_us + RETRY_US >= parcel.ticket.since_us.saturating_add(hold_us) {
             return false;
         }
+        let younger = self.set_aside();
         self.keep(parcel, replies::NO_SERVER_CONNECTION, RETRY_US);
+        self.put_behind(younger);
         true
     }
 
@@ -223,6 +228,20 @@ impl Handler {
             self.deadlines.advance(Chore::Room, waiting.due_us(is_first));
         }
         self.room.push(waiting);
+    }
+
+    /// Takes out who waits, so that what comes now stands in front of them: requests that were
+    /// under way are older than whoever waits for the same place.
+    pub(super) fn set_aside(&mut self) -> Younger {
+        Younger(mem::take(&mut self.room.waiting))
+    }
+
+    /// Lets those who were set aside wait again, behind whoever has come meanwhile.
+    pub(super) fn put_behind(&mut self, younger: Younger) {
+        if !younger.0.is_empty() {
+            self.room.waiting.extend(younger.0);
+            self.set_room_deadline();
+        }
     }
 
     /// Puts up fences for the slots whose master is another one now.
