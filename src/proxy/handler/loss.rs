@@ -48,7 +48,6 @@ impl Handler {
         {
             self.cut_short(cut.origin);
         }
-        let younger = self.set_aside();
         for awaiting in awaiting {
             if matches!(awaiting.origin, Origin::Proxy(_) | Origin::Nobody) {
                 continue;
@@ -63,7 +62,6 @@ impl Handler {
                 _ => self.deliver(awaiting.origin, replies::SERVER_CONNECTION_CLOSE),
             }
         }
-        self.put_behind(younger);
         if !self.room.is_open() {
             self.lower_fences();
         }
