@@ -530,17 +530,11 @@ impl Handler {
     }
 
     /// The server has refused a request for a reason that may pass. Nothing was executed, so it
-    /// may be sent again, unless its client has others under way behind it, which it would come
-    /// after then. True when it is.
+    /// may be sent again, unless its client has sent others since, which it would come after then. True when it is.
     fn try_refused_later(&mut self, id: LinkId, awaiting: &Awaiting) -> bool {
         let Some(link) = self.links.get(id) else { return false };
-        let Some(asked) = self.asked_by(awaiting.origin) else { return false };
-        // On any link: this request may have come here by ASK, and the next one be on its way.
-        let under_way = self.links.iter().flat_map(|(_, link)| &link.awaiting);
-        let is_followed = under_way
-            .filter_map(|other| self.asked_by(other.origin))
-            .any(|(client, sequence)| client == asked.0 && is_later(sequence, asked.1));
-        if is_followed {
+        let Some((client, sequence)) = self.asker_of(awaiting.origin) else { return false };
+        if !self.clients.get(client).is_some_and(|client| client.is_last(sequence)) {
             return false;
         }
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
@@ -554,7 +548,7 @@ impl Handler {
 
     /// The client that gets the reply, directly or as a part of a larger one, and the number of
     /// its request.
-    fn asked_by(&self, origin: Origin) -> Option<(ClientId, u32)> {
+    pub(super) fn asker_of(&self, origin: Origin) -> Option<(ClientId, u32)> {
         match origin {
             Origin::Client { client, sequence } => Some((client, sequence)),
             Origin::Part { whole, .. } => {
@@ -581,11 +575,23 @@ impl Handler {
         };
         let request = request.to_vec();
         let Some(slot) = Slot::new(u64::from(slot)) else { return false };
-        let Some(server) = self.server_at(&address, slot, ask) else { return false };
+        let Some((place, master)) = self.place_of(&request) else { return false };
+        let ticket = awaiting.again();
+        let parcel = Parcel { place, master, database: 0, ticket, request: &request };
+        if self.room.has_waiting_for(place) {
+            // Some of them may be older: it takes its place among them, and goes with them.
+            self.send_or_wait(parcel);
+            self.server_at(&address, slot, ask);
+        } else {
+            let Some(server) = self.server_at(&address, slot, ask) else { return false };
+            if let Err(error) = self.follow(server, ask, &request, ticket) {
+                self.wait_for_server(parcel, Some(server), error);
+            }
+        }
         if !ask {
             self.refresh_soon();
         }
-        self.follow(server, ask, &request, awaiting.again()).is_ok()
+        true
     }
 
     /// The server that a redirection names, which may be new; MOVED also makes it the owner.
@@ -676,9 +682,4 @@ impl Handler {
             log_notice!(self.log, "h {} s {} mark server alive", self.index, target.address());
         }
     }
-}
-
-/// Whether one request of a client came after another; their numbers wrap around.
-fn is_later(sequence: u32, than: u32) -> bool {
-    sequence != than && sequence.wrapping_sub(than) < u32::MAX / 2
 }
