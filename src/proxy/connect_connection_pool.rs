@@ -15,6 +15,9 @@ pub struct ConnectConnectionPool {
     others: Vec<Option<LinkId>>,
     /// Private links that nobody uses, with their databases; the last one used stands last.
     idle: Vec<(u32, LinkId)>,
+    /// Since when every try to connect has failed, in microseconds of the monotonic clock; 0
+    /// while the last one went well, or there was none.
+    pub down_since_us: u64,
 }
 
 /// Private links that are kept for the next one who needs one.

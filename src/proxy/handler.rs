@@ -3,17 +3,19 @@
 //! A turn of the loop takes every event first and writes afterwards, so that all the small
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
-//! goes, `fence` keeps order while slots move, `local` answers what needs no server, `report` writes
-//! INFO, `links` sends, pairs replies with their
-//! requests and follows redirections, `upkeep` does what time asks for.
+//! goes, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! `report` writes INFO, `links` sends, pairs replies with their requests and follows
+//! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
+//! what time asks for.
 
 mod dispatch;
-mod fence;
 mod intake;
 mod links;
 mod local;
 mod report;
+mod loss;
 mod upkeep;
+mod waiting_room;
 
 use std::io;
 use std::mem;
@@ -35,9 +37,9 @@ use crate::resp::request_parser::Arguments;
 use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
-use fence::Fences;
 use intake::Reader;
 use upkeep::{Chore, Deadlines};
+use waiting_room::WaitingRoom;
 
 /// One thread's share of the proxy.
 pub struct Handler {
@@ -66,7 +68,7 @@ pub struct Handler {
     /// The time at the top of this turn: the only clock that requests see.
     now_us: u64,
     deadlines: Deadlines,
-    fences: Fences,
+    room: WaitingRoom,
     draining: bool,
     /// Who must be looked after before the turn ends: something to send, or something to end.
     busy_clients: Vec<ClientId>,
@@ -127,7 +129,7 @@ impl Handler {
             random: Random::new(random::seed()),
             now_us,
             deadlines: Deadlines::default(),
-            fences: Fences::default(),
+            room: WaitingRoom::default(),
             draining: false,
             busy_clients: Vec::new(),
             busy_links: Vec::new(),
@@ -193,7 +195,7 @@ impl Handler {
     /// Requests that some server has yet to answer.
     pub fn in_flight(&self) -> usize {
         let awaiting = self.links.iter().map(|(_, link)| link.awaiting.len());
-        awaiting.sum::<usize>() + self.fenced()
+        awaiting.sum::<usize>() + self.room.len()
     }
 
     /// Requests that were split and wait for some part.

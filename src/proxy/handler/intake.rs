@@ -370,9 +370,19 @@ impl Handler {
         let end = match client.parser.feed(&inbox.filled()[fed..], &reader.limits, arguments) {
             Ok(Parsed::Incomplete) => return Next::More,
             Ok(Parsed::Request { end }) => fed + end,
-            // Nothing that large is inline: its limit is lower.
-            Ok(Parsed::Inline { end } | Parsed::Nothing { end }) => {
+            Ok(Parsed::Nothing { end }) => {
                 inbox.consume(fed + end);
+                return Next::More;
+            }
+            // A long line; its words are put into a request that is copied like any other.
+            Ok(Parsed::Inline { end }) => {
+                let Some(mut line) = client.inbox.take() else { return Next::Enough };
+                arguments.index(&line.filled()[..fed + end]);
+                line.consume(fed + end);
+                client.inbox = Some(line).filter(|rest| !rest.is_empty());
+                let Reader { shared, arguments, .. } = reader;
+                let message = Message::passing(arguments.rewritten());
+                self.dispatch(&shared.conf.commands, arguments, id, message);
                 return Next::More;
             }
             Err(error) => {
