@@ -44,7 +44,8 @@ pub struct ConnectConnection {
     pub queued: u32,
     /// Somebody will look whether the reply at the head comes in time.
     pub timed: bool,
-    /// When it is closed although not all is answered, because its server is gone; 0 is never.
+    /// When it is closed although not all is answered, because its server is gone or said to be
+    /// down; 0 is never.
     pub retired_us: u64,
 }
 

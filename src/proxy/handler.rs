@@ -5,7 +5,8 @@
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
 //! goes, `fence` keeps order while slots move, `local` answers what needs no server, `report` writes
 //! INFO, `links` sends, pairs replies with their
-//! requests and follows redirections, `upkeep` does what time asks for.
+//! requests and follows redirections, `upkeep` does what time asks for, `sentinel` follows what
+//! Sentinels say.
 
 mod dispatch;
 mod fence;
@@ -13,6 +14,7 @@ mod intake;
 mod links;
 mod local;
 mod report;
+mod sentinel;
 mod upkeep;
 
 use std::io;
@@ -37,6 +39,7 @@ use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
 use fence::Fences;
 use intake::Reader;
+use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
 
 /// One thread's share of the proxy.
@@ -62,6 +65,8 @@ pub struct Handler {
     topology: Arc<Topology>,
     /// What a server said about the cluster the last time, and the topology that it led to.
     last_view: Option<(u64, Vec<NodeLine>)>,
+    /// What Sentinels have said, if there are any.
+    sentinels: SentinelWatch,
     random: Random,
     /// The time at the top of this turn: the only clock that requests see.
     now_us: u64,
@@ -124,6 +129,7 @@ impl Handler {
             pools: Vec::new(),
             topology: shared.current.load(),
             last_view: None,
+            sentinels: SentinelWatch::default(),
             random: Random::new(random::seed()),
             now_us,
             deadlines: Deadlines::default(),
@@ -234,6 +240,7 @@ impl Handler {
             match mail {
                 Mail::Client(socket, peer) => self.adopt(socket, peer),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
+                Mail::Refresh => self.refresh_soon(),
             }
         }
     }

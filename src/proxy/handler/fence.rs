@@ -1,11 +1,12 @@
-//! Keeps the order of requests for a slot while the slot changes hands.
+//! Keeps the order of requests for a slot or a group while it changes hands.
 //!
-//! When the topology gives a slot to another master, requests for it may still be under way to
-//! the old one, and may come back with MOVED. Until they have, new requests for that slot wait
+//! When the topology gives a slot or a group to another master, requests for it may still be under way to
+//! the old one, and may come back with MOVED. Until they have, new requests for that place wait
 //! here; otherwise a later one could overtake an earlier one on the other road. A fence stands
 //! for the requests that one link had in flight at the moment of the change, and falls when they
 //! are answered, when the link is lost, or when it has stood for too long. In the same way
-//! requests wait for the first topology after a start.
+//! requests wait for the first topology after a start, and for the first master of a group that
+//! Sentinel is to name.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -15,7 +16,7 @@ use super::super::request::{LinkId, Origin, Ticket};
 use super::Handler;
 use super::dispatch::{Message, no_server_reply};
 use super::upkeep::Chore;
-use crate::pool::{Place, SLOTS, Slot, Topology};
+use crate::pool::{Place, SLOTS, ServerGroup, Topology};
 
 /// The fences of one handler, and who waits behind them.
 #[derive(Default)]
@@ -33,11 +34,11 @@ struct Fence {
     until: u64,
     /// It falls then in any case, in microseconds of the monotonic clock.
     deadline_us: u64,
-    slots: Box<[bool; SLOTS]>,
+    places: Box<[bool; SLOTS]>,
 }
 
 struct Waiting {
-    slot: Slot,
+    place: Place,
     master: bool,
     database: u32,
     ticket: Ticket,
@@ -65,47 +66,81 @@ impl Fences {
         standing.chain(unlearned).min().unwrap_or(u64::MAX)
     }
 
-    fn holds(&self, slot: Slot) -> bool {
-        self.unlearned_until_us > 0 || self.standing.iter().any(|fence| fence.slots[slot.index()])
+    fn holds(&self, place: Place, topology: &Topology) -> bool {
+        (self.unlearned_until_us > 0 && !is_learned(place, topology))
+            || self.standing.iter().any(|fence| mark(place).is_some_and(|mark| fence.places[mark]))
+    }
+}
+
+/// Where a fence has marked this place. Groups whose numbers are far apart may share a mark: then
+/// one waits longer than it has to.
+fn mark(place: Place) -> Option<usize> {
+    match place {
+        Place::Slot(slot) => Some(slot.index()),
+        Place::Group(group) => Some(group.index() % SLOTS),
+        Place::AnyGroup => None,
+    }
+}
+
+/// Whether somebody has told who is master there. Slots are told all at once.
+fn is_learned(place: Place, topology: &Topology) -> bool {
+    match place {
+        Place::Group(group) => topology.group(group).is_some_and(|group| group.master().is_some()),
+        Place::Slot(_) | Place::AnyGroup => !topology.scannable().is_empty(),
+    }
+}
+
+/// Whether there is nothing more to wait for after a start.
+fn is_all_learned(topology: &Topology) -> bool {
+    let is_known = |group: &ServerGroup| group.master().is_some();
+    match topology.is_cluster() {
+        true => !topology.scannable().is_empty(),
+        false => topology.groups().iter().all(is_known),
     }
 }
 
 impl Handler {
     /// Lets requests wait while nobody has told yet who owns what.
     pub(super) fn await_topology(&mut self) {
-        if self.topology.is_cluster() && self.topology.scannable().is_empty() {
+        if !is_all_learned(&self.topology) {
             self.fences.unlearned_until_us = self.now_us + LEARNING_US;
             self.deadlines.set(Chore::Fences, self.fences.deadline_us());
         }
     }
 
-    /// Puts up fences for the slots whose master is another one now.
+    /// Puts up fences for the slots and groups whose master is another one now.
     pub(super) fn raise_fences(&mut self, before: &Topology) {
         let mut changed = Vec::new();
         for slot in before.changed_slots(&self.topology) {
             if let Some(master) = before.master_of_slot(slot) {
-                changed.push((master, slot));
+                changed.push((master, Place::Slot(slot)));
+            }
+        }
+        for group in before.changed_groups(&self.topology) {
+            if let Some(master) = before.group(group).and_then(ServerGroup::master) {
+                changed.push((master, Place::Group(group)));
             }
         }
         changed.sort_unstable_by_key(|(master, _)| *master);
-        for group in changed.chunk_by(|one, next| one.0 == next.0) {
-            let Some(pool) = self.pools.get(group[0].0.index()) else { continue };
-            let Some(id) = pool.shared(0) else { continue };
-            let Some(link) = self.links.get(id) else { continue };
-            if link.awaiting.is_empty() {
-                continue;
+        for places in changed.chunk_by(|one, next| one.0 == next.0) {
+            let Some(pool) = self.pools.get(places[0].0.index()) else { continue };
+            for id in pool.links() {
+                let Some(link) = self.links.get(id) else { continue };
+                if link.awaiting.is_empty() {
+                    continue;
+                }
+                let mut marks = Box::new([false; SLOTS]);
+                for mark in places.iter().filter_map(|(_, place)| mark(*place)) {
+                    marks[mark] = true;
+                }
+                let deadline_us = self.now_us + PATIENCE_US;
+                self.fences.standing.push(Fence {
+                    link: id,
+                    until: link.log.end(),
+                    deadline_us,
+                    places: marks,
+                });
             }
-            let mut slots = Box::new([false; SLOTS]);
-            for (_, slot) in group {
-                slots[slot.index()] = true;
-            }
-            let deadline_us = self.now_us + PATIENCE_US;
-            self.fences.standing.push(Fence {
-                link: id,
-                until: link.log.end(),
-                deadline_us,
-                slots,
-            });
         }
         self.deadlines.set(Chore::Fences, self.fences.deadline_us());
     }
@@ -119,8 +154,7 @@ impl Handler {
         request: &[u8],
         ticket: Ticket,
     ) -> bool {
-        let Place::Slot(slot) = place else { return false };
-        if !self.fences.holds(slot) {
+        if !self.fences.holds(place, &self.topology) {
             return false;
         }
         if self.fences.waiting_bytes + request.len() > WAITING_MAX {
@@ -129,7 +163,7 @@ impl Handler {
         }
         self.fences.waiting_bytes += request.len();
         let request = request.to_vec();
-        self.fences.waiting.push_back(Waiting { slot, master, database, ticket, request });
+        self.fences.waiting.push_back(Waiting { place, master, database, ticket, request });
         true
     }
 
@@ -137,7 +171,7 @@ impl Handler {
     pub(super) fn lower_fences(&mut self) {
         let before = (self.fences.standing.len(), self.fences.unlearned_until_us);
         let Handler { fences, links, topology, now_us, .. } = self;
-        if !topology.scannable().is_empty() || *now_us >= fences.unlearned_until_us {
+        if is_all_learned(topology) || *now_us >= fences.unlearned_until_us {
             fences.unlearned_until_us = 0;
         }
         fences.standing.retain(|fence| {
@@ -147,18 +181,19 @@ impl Handler {
             is_under_way && *now_us < fence.deadline_us
         });
         self.deadlines.set(Chore::Fences, self.fences.deadline_us());
-        if (self.fences.standing.len(), self.fences.unlearned_until_us) == before {
+        let same = (self.fences.standing.len(), self.fences.unlearned_until_us) == before;
+        if same && self.fences.unlearned_until_us == 0 {
             return;
         }
         // In the order in which they came; those of other fences go on waiting.
         for waiting in mem::take(&mut self.fences.waiting) {
-            if self.fences.holds(waiting.slot) {
+            if self.fences.holds(waiting.place, &self.topology) {
                 self.fences.waiting.push_back(waiting);
                 continue;
             }
             self.fences.waiting_bytes -= waiting.request.len();
-            let Waiting { slot, master, database, ticket, request } = waiting;
-            let sent = match self.choose(Place::Slot(slot), master) {
+            let Waiting { place, master, database, ticket, request } = waiting;
+            let sent = match self.choose(place, master) {
                 Ok(server) => self.send(server, database, Message::passing(&request), ticket),
                 Err(error) => Err(no_server_reply(error)),
             };

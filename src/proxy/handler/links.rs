@@ -99,8 +99,17 @@ impl Handler {
     }
 
     /// Begins to connect. Requests can be put in line at once.
-    #[cold]
     pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        self.begin_link(server, database, true)
+    }
+
+    /// The same for a link that is nobody else's.
+    pub(super) fn open_unshared_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        self.begin_link(server, database, false)
+    }
+
+    #[cold]
+    fn begin_link(&mut self, server: ServerId, database: u32, is_shared: bool) -> Option<LinkId> {
         let target = Arc::clone(self.topology.server(server)?);
         let common = &self.shared.conf.pool.common;
         let deadline_us = self.now_us + common.connect_timeout_us;
@@ -112,7 +121,9 @@ impl Handler {
         if self.pools.len() <= server.index() {
             self.pools.resize_with(server.index() + 1, Default::default);
         }
-        self.pools[server.index()].share(database, id);
+        if is_shared {
+            self.pools[server.index()].share(database, id);
+        }
         self.recorder.server(server.index()).connect.increment();
         self.recorder.server(server.index()).connections.increment();
         self.deadlines.links_by(deadline_us);
@@ -366,6 +377,10 @@ impl Handler {
             };
             let reply = &scratch[begin..end];
             let Some(awaiting) = link.awaiting.pop_front() else {
+                if self.take_message(id, reply) {
+                    (begin, at) = (end, end);
+                    continue;
+                }
                 return self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
             };
             if !link.has_sent(&awaiting) {
@@ -454,6 +469,13 @@ impl Handler {
     /// A reply that is more than something to pass on.
     fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) {
         if let Origin::Proxy(errand) = awaiting.origin {
+            if errand == Errand::Ping && self.take_message(id, reply) {
+                // It came in between; the answer is still to come.
+                if let Some(link) = self.links.get_mut(id) {
+                    link.awaiting.push_front(*awaiting);
+                }
+                return;
+            }
             return self.take_errand_reply(id, errand, reply);
         }
         if reply[0] == b'-' && self.take_error(id, awaiting, reply) {
@@ -561,18 +583,25 @@ impl Handler {
 
     /// A reply to something that the proxy asked on its own behalf.
     fn take_errand_reply(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let server = link.server;
+        let mut whole = mem::take(&mut link.collected);
+        let reply = if whole.is_empty() {
+            reply
+        } else {
+            whole.extend_from_slice(reply);
+            &whole
+        };
         match errand {
             Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
                 self.take_handshake_step(id, errand, reply);
             }
             Errand::Asking => {}
-            Errand::ClusterNodes => {
-                let Some(link) = self.links.get_mut(id) else { return };
-                let server = link.server;
-                let mut whole = mem::take(&mut link.collected);
-                whole.extend_from_slice(reply);
-                self.take_cluster_nodes(server, &whole);
+            Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
+            Errand::Sentinel(question, group) => {
+                self.take_sentinel_answer(id, question, group, reply);
             }
+            Errand::Subscribe => self.take_subscription(id, reply),
         }
     }
 
@@ -605,6 +634,7 @@ impl Handler {
     /// provably safe.
     pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
         let Some(mut link) = self.links.remove(id) else { return };
+        self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();
         self.tell_loss(&link, &loss);
         let was_ready = link.state == LinkState::Ready;
