@@ -44,8 +44,8 @@ pub struct ConnectConnection {
     pub queued: u32,
     /// Somebody will look whether the reply at the head comes in time.
     pub timed: bool,
-    /// When it is closed although not all is answered, because its server is gone or said to be
-    /// down; 0 is never.
+    /// Since when its server is known to be gone, in microseconds of the monotonic clock; 0 is
+    /// not at all.
     pub retired_us: u64,
 }
 

@@ -46,9 +46,11 @@ pub(super) struct SentinelWatch {
 }
 
 /// What `SENTINEL master` tells and the other answers do not.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct MasterState {
     epoch: Option<u64>,
+    /// Whose replicas it lists. In the middle of a failover that is still the old master.
+    of: Option<Address>,
     /// The Sentinel has asked the master who its replicas are since it was started.
     has_looked: bool,
 }
@@ -259,8 +261,10 @@ impl Handler {
             let value = pairs.iter().find(|[key, _]| *key == name).map(|[_, value]| *value)?;
             std::str::from_utf8(value).ok()?.parse::<u64>().ok()
         };
+        let of = Peer::from_fields(&fields).map(|master| master.address);
         let state = MasterState {
             epoch: number(b"config-epoch"),
+            of,
             has_looked: number(b"info-refresh") != Some(0),
         };
         self.sentinels.masters.insert((sentinel, group.id()), state);
@@ -277,8 +281,8 @@ impl Handler {
         };
         self.sentinels.unknown.remove(&group.id());
         let state = self.sentinels.masters.get(&(sentinel, group.id()));
-        let said =
-            Said { sentinel, master: &master, epoch: state.and_then(|state| state.epoch) };
+        let epoch = state.and_then(|state| state.epoch);
+        let said = Said { sentinel, master: &master, epoch };
         let topology = Arc::clone(&self.topology);
         let known = master_of(&topology, group);
         let count = topology.sentinels().len();
@@ -318,18 +322,22 @@ impl Handler {
         reply: &[u8],
     ) {
         // A Sentinel that does not know the group lists nobody, and that means nothing.
-        let Some(state) = self.sentinels.masters.get(&(sentinel, group.id())).copied() else {
-            return;
-        };
+        let state = self.sentinels.masters.get(&(sentinel, group.id()));
+        let Some(MasterState { of, has_looked, .. }) = state.cloned() else { return };
         let Some(entries) = Reply::new(reply).elements() else {
             if question == Question::Replicas && reply.starts_with(b"-ERR Unknown") {
                 self.sentinels.says_replicas = !self.sentinels.says_replicas;
             }
             return;
         };
-        if question == Question::Replicas && !state.has_looked && !group.replicas().is_empty() {
+        if question == Question::Replicas {
             // It has just been started, and has yet to find out.
-            return;
+            let is_new = !has_looked && !group.replicas().is_empty();
+            // The replicas of another master are not those of this one.
+            let is_other = of.is_some() && of.as_ref() != master_of(&self.topology, group);
+            if is_new || is_other {
+                return;
+            }
         }
         let peers = entries.filter_map(|entry| Peer::from_fields(&fields(entry.bytes())));
         let mut peers: Vec<Peer> = peers.collect();

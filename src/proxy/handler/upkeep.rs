@@ -240,17 +240,18 @@ impl Handler {
     fn retire_links(&mut self) {
         for id in self.links.ids() {
             let Some(link) = self.links.get_mut(id) else { continue };
-            match self.topology.server(link.server) {
-                Some(server) if !server.is_down() || link.awaiting.is_empty() => {
-                    link.retired_us = 0;
-                    continue;
+            let front_us = link.awaiting.front().map(|front| front.since_us);
+            let patience_from_us = match (self.topology.server(link.server), front_us) {
+                (Some(server), Some(since_us)) if server.is_down() => since_us,
+                (Some(_), _) => continue,
+                (None, _) => {
+                    if link.retired_us == 0 {
+                        link.retired_us = self.now_us;
+                    }
+                    link.retired_us
                 }
-                _ => {}
-            }
-            if link.retired_us == 0 {
-                link.retired_us = self.now_us + RETIRE_US;
-            }
-            let due_us = link.retired_us.max(link.heard_us.saturating_add(RETIRE_US));
+            };
+            let due_us = patience_from_us.max(link.heard_us).saturating_add(RETIRE_US);
             if link.awaiting.is_empty() || self.now_us >= due_us {
                 self.lose_link(id, Loss::Retired);
             } else {

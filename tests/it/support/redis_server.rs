@@ -87,7 +87,7 @@ impl RedisServer {
 }
 
 /// Where the server's program is.
-fn program() -> String {
+pub fn program() -> String {
     env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
