@@ -24,6 +24,8 @@ mod cluster_nodes_parser;
 #[cfg(test)]
 mod cluster_nodes_samples;
 #[cfg(test)]
+mod predixy_keys;
+#[cfg(test)]
 mod test_support;
 mod cluster_server_pool;
 mod sentinel_server_pool;
