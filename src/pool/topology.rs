@@ -279,6 +279,14 @@ impl Topology {
         self.healthy_first(some, random)
     }
 
+    /// The master of some group that has keys, for a request that any of them can answer: a
+    /// healthy one if there is one.
+    #[must_use]
+    pub fn any_master(&self, random: &mut Random) -> Option<ServerId> {
+        let masters: Vec<ServerId> = self.masters().collect();
+        self.healthy_first(&masters, random)
+    }
+
     /// Some server to ask about the topology of the cluster: any, seeds included.
     #[must_use]
     pub fn contact(&self, random: &mut Random) -> Option<ServerId> {

@@ -51,6 +51,8 @@ pub struct Handler {
     events: Vec<Event>,
     /// Some latency monitor is configured.
     measures: bool,
+    /// How long a client that wrote reads from the master, in microseconds; 0 is not at all.
+    read_your_writes_us: u64,
     /// Everybody may do everything.
     is_open: bool,
     listeners: Vec<ListenSocket>,
@@ -116,6 +118,7 @@ impl Handler {
             log: Log::new(Arc::clone(&shared.logger)),
             multiplexor,
             events: Vec::new(),
+            read_your_writes_us: shared.conf.pool.common.read_your_writes_us,
             is_open: shared.authority.is_open(),
             measures: !recorder.monitors().monitors().is_empty(),
             listeners,

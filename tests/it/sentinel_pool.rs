@@ -286,7 +286,7 @@ fn d05_a_group_that_no_sentinel_knows_yet() {
     }
     assert_eq!(client.cmd(&["MGET", &known, &unknown]), error("ERR no server avaliable"));
     assert_eq!(client.cmd(&["GET", &known]), bulk("1"));
-    assert!(proxy.log().contains("does not know group g1"), "{}", proxy.log());
+    wait_until(SOON, "the log to say why", || proxy.log().contains("does not know group g1"));
     let port = watched.groups[1].servers[0].port().to_string();
     let mut guard = watched.sentinels[0].client();
     wait_until(SOON, "it to be listened to", || watched.sentinels[0].listeners() == 1);

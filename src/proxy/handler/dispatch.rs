@@ -219,17 +219,46 @@ impl Handler {
 
     #[inline]
     fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
+        let mut master = request.command.needs_master();
+        if self.read_your_writes_us > 0 {
+            master = self.reads_own_writes(request.client, place, master);
+        }
         if !self.fences.is_open() {
-            let (master, ticket) = (request.command.needs_master(), request.ticket(self.now_us));
+            let ticket = request.ticket(self.now_us);
             let bytes = request.message.bytes;
             if self.waits_behind_fence(place, master, request.database, bytes, ticket) {
                 return;
             }
         }
-        match self.choose(place, request.command.needs_master()) {
+        match self.choose(place, master) {
             Ok(server) => self.forward(server, request),
             Err(error) => self.answer(request.client, request.sequence, no_server_reply(error)),
         }
+    }
+
+    /// Whether a request has to go to the master of a place: because it writes, which is
+    /// remembered, or because its client has written there lately.
+    #[cold]
+    fn reads_own_writes(&mut self, id: ClientId, place: Place, writes: bool) -> bool {
+        let Some(client) = self.clients.get_mut(id) else { return writes };
+        if writes {
+            let until_us = self.now_us.saturating_add(self.read_your_writes_us);
+            client.writes.get_or_insert_default().note(place, self.now_us, until_us);
+            return true;
+        }
+        client.writes.as_ref().is_some_and(|writes| writes.covers(place, self.now_us))
+    }
+
+    /// Whether who asked has written to a place lately, and has to read it from the master.
+    pub(super) fn has_written(&self, origin: Origin, place: Place) -> bool {
+        let client = match origin {
+            Origin::Client { client, .. } => Some(client),
+            Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
+            Origin::Proxy(_) | Origin::Nobody => None,
+        };
+        let client = client.and_then(|client| self.clients.get(client));
+        let writes = client.and_then(|client| client.writes.as_ref());
+        writes.is_some_and(|writes| writes.covers(place, self.now_us))
     }
 
     /// Sends a request that does not depend on a key to any server that may take it.
@@ -316,7 +345,10 @@ impl Handler {
             }
             let origin = Origin::Part { whole, part };
             let ticket = Ticket { origin, ..request.ticket(self.now_us) };
-            let (place, master) = (group[0].0, request.command.needs_master());
+            let (place, mut master) = (group[0].0, request.command.needs_master());
+            if self.read_your_writes_us > 0 {
+                master = self.reads_own_writes(request.client, place, master);
+            }
             if !self.fences.is_open()
                 && self.waits_behind_fence(place, master, request.database, &part_request, ticket)
             {
@@ -351,8 +383,7 @@ impl Handler {
     /// A server for a request that does not depend on a key.
     pub(super) fn any_server(&mut self, master: bool) -> Option<ServerId> {
         if master {
-            let count = self.topology.masters().count();
-            self.topology.masters().nth(self.random.index(count))
+            self.topology.any_master(&mut self.random)
         } else {
             self.topology.any(&mut self.random)
         }

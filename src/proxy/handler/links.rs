@@ -720,6 +720,7 @@ impl Handler {
                 let server = match command.keys().first_key(arguments.count(), argument) {
                     Some(key) => {
                         let place = self.topology.place(argument(key));
+                        let master = master || self.has_written(ticket.origin, place);
                         self.choose(place, master).map_err(no_server_reply)
                     }
                     None => self.any_server(master).ok_or(replies::NO_SERVER),

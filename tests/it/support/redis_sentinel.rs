@@ -67,11 +67,6 @@ impl RedisSentinel {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Its port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// A new connection to it.
     #[track_caller]
     pub fn client(&self) -> Client {
