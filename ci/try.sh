@@ -17,7 +17,8 @@ leave() {
     for pid in $pids; do kill "$pid" 2>/dev/null || true; done
     for pid in $pids; do wait "$pid" 2>/dev/null || true; done
     rm -rf -- "$folder"
-    echo "Everything is gone again."
+    # Behind the ^C that the terminal shows.
+    printf '\nEverything is gone again.\n'
     exit "$status"
 }
 trap leave EXIT

@@ -22,6 +22,7 @@ mod secret;
 use std::path::{Path, PathBuf};
 
 use crate::base::address::Address;
+pub use crate::logger::Rotation;
 use crate::resp::command::CommandTable;
 use conf_parser::Tree;
 
@@ -193,13 +194,4 @@ pub struct LogConf {
     pub samples: [i32; 6],
     /// Whether a line is a JSON object instead of predixy's text.
     pub json: bool,
-}
-
-/// When a new log file is begun; both parts 0 is never.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rotation {
-    /// Seconds of one file, counted from local midnight; 0 is any time. At most a day.
-    pub period_s: u32,
-    /// Bytes of one file; 0 is any size.
-    pub size: u64,
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use crate::conf::{self, Conf, ConfError};
+use crate::conf::{Conf, ConfError};
 use crate::logger::{self, Log, Logger};
 use crate::pool::{Current, Topology};
 use crate::stats::{LatencyMonitor, LatencyMonitorSet, Recorder, Stats};
@@ -178,11 +178,7 @@ fn clients_max(descriptors: u64, threads: u64) -> u64 {
 fn log_settings(conf: &Conf) -> logger::Settings {
     let target = match &conf.log.path {
         None => logger::Target::Stdout,
-        Some(path) => {
-            let conf::Rotation { period_s, size } = conf.log.rotation;
-            let rotation = logger::Rotation { period_s, size };
-            logger::Target::File { path: path.clone(), rotation }
-        }
+        Some(path) => logger::Target::File { path: path.clone(), rotation: conf.log.rotation },
     };
     let format = if conf.log.json { logger::Format::Json } else { logger::Format::Text };
     logger::Settings {

@@ -130,5 +130,12 @@ mod tests {
         let daily = Rotation { period_s: DAY_S, size: 0 };
         assert_eq!(daily.slot_begin(NOW_S, forward), NOW_S - NOW_S % 86_400);
         assert_eq!(daily.slot_begin(NOW_S, back), NOW_S - NOW_S % 86_400);
+        // 10:16 is in the second slot of seven hours, which are hours that went by.
+        let by_seven_hours = Rotation { period_s: 7 * HOUR_S, size: 0 };
+        let want = NOW_S - NOW_S % 86_400 + 7 * 3600;
+        assert_eq!(
+            (by_seven_hours.slot_begin(NOW_S, forward), by_seven_hours.slot_begin(NOW_S, back)),
+            (want, want)
+        );
     }
 }

@@ -283,6 +283,7 @@ mod tests {
         );
         check_address("127.0.0.1:7000@17000,,tls-port=0,shard-id=abc", plain, plain);
         check_address("127.0.0.1:7000@17000,shard-id=abc", plain, plain);
+        assert_eq!(line(&at("127.0.0.1:7000@17000,shard-id=abc")).address.hostname, None);
         let v6 = Some("[2001:db8:1111:2222:3333:4444:5555:6666]:7000");
         check_address("2001:db8:1111:2222:3333:4444:5555:6666:7000@17000", v6, v6);
         check_address("[2001:db8:1111:2222:3333:4444:5555:6666]:7000@17000", v6, v6);

@@ -878,6 +878,8 @@ mod tests {
         check_sound(&new);
         let created = new.find(&address("10.0.0.9:7000")).unwrap();
         assert!(!new.routed().contains(&created));
+        let (Some(before), Some(now)) = (&old.slots, &new.slots) else { panic!("no cluster") };
+        assert!(Arc::ptr_eq(before, now), "so that nobody has to look for what has moved");
         assert!(old.changed_slots(&new).next().is_none());
         assert!(new.with_asked(&address("10.0.0.9:7000")).is_none());
         assert!(new.with_asked(&address("10.0.0.1:7000")).is_none());
@@ -960,6 +962,49 @@ mod tests {
         assert!(one.changed_slots(&two).next().is_none());
     }
 
+    const FROM_BBB: (&str, &str, &str, &str, u64, &str) =
+        ("bbb", "10.0.0.2:7000", "myself,master", "-", 2, "5461-10922");
+
+    #[test]
+    fn others_may_tell_where_the_node_of_a_seed_is_now() {
+        let one = refresh(&cluster(&["redis-1.example:7000"]), 0, &text(THREE));
+        let asked = one.find(&address("10.0.0.2:7000")).unwrap().index();
+        let moved = ("aaa", "10.0.7.7:7000", "master", "-", 1, "0-5460");
+        let two = refresh(&one, asked, &three_but(&[FROM_BBB, moved]));
+        check_sound(&two);
+        assert_eq!(two.find(&address("10.0.7.7:7000")), Some(id(0)));
+        // A new node at the old address is the seed's, too.
+        let replaced = [
+            FROM_BBB,
+            ("aaa", "", "", "", 0, ""),
+            ("zzz", "10.0.0.1:7000", "master", "-", 1, "0-5460"),
+        ];
+        let two = refresh(&one, asked, &three_but(&replaced));
+        check_sound(&two);
+        check_owner(&two, 0, "redis-1.example:7000");
+        assert_eq!(two.server(id(0)).unwrap().node_id(), Some("zzz"));
+    }
+
+    #[test]
+    fn a_seed_that_turns_out_to_be_another_node_is_not_mistaken_for_it() {
+        let one = three();
+        let moved = ("aaa", "10.0.7.7:7000", "master", "-", 1, "0-5460");
+        let two = refresh(&one, 0, &three_but(&[FROM_BBB, moved]));
+        check_sound(&two);
+        check_owner(&two, 0, "10.0.7.7:7000");
+        check_owner(&two, 6000, "10.0.0.2:7000");
+        assert_eq!(two.server(id(0)).unwrap().standing(), Standing::Contact);
+    }
+
+    #[test]
+    fn a_node_that_the_file_lists_twice_is_the_one_with_its_address() {
+        let old = cluster(&["10.0.0.1:7000", "redis-1.example:7000"]);
+        let new = refresh(&old, 1, &text(THREE));
+        check_sound(&new);
+        check_owner(&new, 0, "10.0.0.1:7000");
+        assert_eq!(new.server(id(1)).unwrap().standing(), Standing::Contact);
+    }
+
     #[test]
     fn a_seed_is_recognised_by_the_host_name_that_its_node_announces() {
         let old = cluster(&["10.0.0.1:7000", "redis-2.example:7000"]);
@@ -1004,9 +1049,16 @@ mod tests {
         let topology = refresh(&cluster(&["redis-1.example:7000"]), 0, &lost);
         check_owner(&topology, 0, "redis-1.example:7000");
         assert_eq!(topology.servers().count(), 6);
-        // It announces an address later, and is still the same.
+        // It announces an address later, and is still the same; and it may forget it again.
         let next = refresh(&topology, 0, &text(THREE));
         assert_eq!(next.find(&address("10.0.0.1:7000")), Some(id(0)));
+        assert!(try_refresh(&next, 0, &lost).unwrap().topology.is_none());
+        // So is a node that only MOVED has named.
+        let moved = cluster(&["10.0.0.8:7000"]);
+        let moved = moved.with_moved(slot(0), &address("10.0.0.1:7000")).unwrap();
+        let next = refresh(&moved, 1, &lost);
+        check_owner(&next, 0, "10.0.0.1:7000");
+        assert_eq!(next.master_of_slot(slot(0)), Some(id(1)));
     }
 
     #[test]
@@ -1147,6 +1199,11 @@ mod tests {
         }
         let seed = topology.find(&address("redis.example:7000"));
         assert!((0..10).all(|_| topology.contact(&mut random) == seed));
+        // And when the seeds have failed too, everybody in turn.
+        let server = topology.server(seed.unwrap()).unwrap();
+        server.health().fail(Failure::ConnectRefused, 0, &rules);
+        let asked: BTreeSet<_> = (0..500).filter_map(|_| topology.contact(&mut random)).collect();
+        assert_eq!(asked.len(), 7);
     }
 
     #[test]
@@ -1166,6 +1223,13 @@ mod tests {
             ("000", "10.0.0.9:7000", "master", "-", 9, "0-99"),
         ]);
         assert_eq!(names(&refresh(&old, 0, &grown)), ["aaa", "bbb", "ccc", "000"]);
+        // One without slots has a place as well, and keeps it.
+        let spare = ("ggg", "10.0.0.7:7000", "master", "-", 0, "");
+        let other = ("hhh", "10.0.0.8:7000", "master", "-", 0, "");
+        let both = refresh(&old, 0, &three_but(&[spare, other]));
+        let group = |topology: &Topology| server(topology, "10.0.0.8:7000").group();
+        assert_eq!(group(&both), Some(GroupId(4)));
+        assert_eq!(group(&refresh(&both, 0, &three_but(&[other]))), Some(GroupId(4)));
     }
 
     #[test]

@@ -467,6 +467,7 @@ mod tests {
         assert_eq!(write(&new, G1).as_deref(), Ok("10.0.0.3:1"));
         let new = new.with_replicas(G1, &[up("10.0.0.2:1"), up("10.0.0.1:1")]).unwrap();
         assert_eq!(reads(&new, G1), ["10.0.0.2:1"]);
+        assert_eq!(reads(&new, G0), ["10.0.0.1:1"]);
         assert_eq!(write(&new, G0).as_deref(), Ok("10.0.0.1:1"), "a master is nobody's replica");
     }
 
@@ -484,13 +485,16 @@ mod tests {
     #[test]
     fn a_new_configuration_keeps_what_sentinel_said() {
         let old = pool();
+        let asked = old.sentinels()[0];
+        let old = old.with_sentinels(G0, asked, &[up("10.9.0.3:26379")]).unwrap();
         let new = old.reconfigured(&sentinel_conf(&[&[], &["10.0.0.4:1"], &[]]), None);
         assert_eq!(listed(&new), listed(&old));
         assert_eq!(write(&new, G0).as_deref(), Ok("10.0.0.1:1"));
         assert_eq!(new.groups().len(), 3);
         let id = new.find(&address("10.0.0.2:1")).unwrap();
         assert_eq!(password(&new, id), Some(&b"pool"[..]), "the file lists it no more");
-        assert_eq!(new.sentinels().len(), 2);
+        assert_eq!(new.sentinels().len(), 3);
+        assert_eq!(password(&new, new.sentinels()[2]), Some(&b"guard"[..]));
     }
 
     #[test]

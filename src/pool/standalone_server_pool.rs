@@ -177,6 +177,12 @@ mod tests {
     }
 
     #[test]
+    fn a_server_is_in_its_group_once() {
+        let topology = fixed(&[("a", &["10.0.0.1:1", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.2:1"])]);
+        assert_eq!(topology.groups()[0].servers().map(ServerId::index).collect::<Vec<_>>(), [0, 1]);
+    }
+
+    #[test]
     fn a_user_name_goes_with_every_password() {
         let mut conf = fixed_conf(&[("a", &["own@10.0.0.1:1"])]);
         conf.common.username = Some("proxy".to_owned());

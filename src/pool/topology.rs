@@ -496,6 +496,7 @@ mod tests {
         check_group(&atol, b"-1", 0);
         check_group(&atol, b"-2", 2);
         check_group(&atol, b"-3", 1);
+        check_group(&atol, b"70000", 1);
         let crc16 = groups(7, |_| ());
         // 0x31c3 is 12739; its lower 14 bits are the same, those of 0xfff0 are not.
         check_group(&crc16, b"123456789", 12739 % 7);
@@ -513,6 +514,7 @@ mod tests {
             check_group(&topology, b"", 0);
         }
         check_group(&groups(1, |conf| (conf.hash, conf.distribution) = (None, None)), b"x", 0);
+        check_group(&groups(1, |conf| conf.distribution = Some(Distribution::Random)), b"x", 0);
     }
 
     #[test]
@@ -598,6 +600,12 @@ mod tests {
         }
         let names: Vec<_> = topology.servers().map(|server| topology.center_name(server)).collect();
         assert_eq!(names, ["a", "b", ""]);
+        let mut unwanted = centers.clone();
+        for center in &mut unwanted.centers {
+            center.read_policy.iter_mut().for_each(|line| line.priority = 0);
+        }
+        let topology = Topology::from_conf(&conf, Some(&unwanted));
+        assert_eq!(choose(&topology, place, false), Err(NoServer::NoCandidate));
         let mut none = conf.clone();
         none.common.static_slave_read_priority = 0;
         none.common.master_read_priority = 0;

@@ -32,6 +32,8 @@ pub struct AcceptConnection {
     pub parser: RequestParser,
     /// The beginning of a request that is not complete, or requests that wait for their turn.
     pub inbox: Option<Buffer>,
+    /// A large request that is complete and waits for its turn.
+    pub held: Option<Buffer>,
     /// Replies in order, on their way out.
     pub outbox: Outbox,
     /// When it was last given something to read, in microseconds of the monotonic clock.
@@ -59,6 +61,9 @@ pub enum Intake {
     Open,
     /// Not until it has read some of its replies.
     Paused,
+    /// Not until it has got all it is owed: what comes next travels another road, or what is
+    /// under way does, and must not overtake or be overtaken.
+    Waiting,
     /// Never again: it is closed when it has got what it is owed.
     Closed,
 }
@@ -91,6 +96,7 @@ impl AcceptConnection {
             writes: None,
             parser: RequestParser::new(),
             inbox: None,
+            held: None,
             outbox: Outbox::default(),
             active_us: now_us,
             intake: Intake::Open,
@@ -202,9 +208,10 @@ impl AcceptConnection {
     }
 
     /// Lends the queue of places, when it is empty, to whoever needs one next: an idle client
-    /// owns no memory.
+    /// owns little memory. A short queue stays, for those who send one request at a time.
+    #[inline]
     pub fn take_spare_line(&mut self) -> Option<Line> {
-        if self.pending.is_empty() && self.pending.capacity() > 0 {
+        if self.pending.capacity() > LINE_KEPT && self.pending.is_empty() {
             return Some(Line(mem::take(&mut self.pending)));
         }
         None
@@ -253,6 +260,9 @@ impl AcceptConnection {
         }
     }
 }
+
+/// A queue of so many places is not worth lending.
+const LINE_KEPT: usize = 4;
 
 /// The memory of an empty queue of places, on its way from one client to another.
 pub struct Line(VecDeque<Pending>);

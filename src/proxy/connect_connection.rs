@@ -4,6 +4,7 @@
 //! and this pairing is the whole of the bookkeeping. Knows nothing of clients.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use super::request::{Awaiting, Errand, Origin, Ticket};
 use crate::base::address::Address;
@@ -20,6 +21,8 @@ pub struct ConnectConnection {
     pub database: u32,
     /// Its socket, once a connect has begun.
     pub socket: Option<Socket>,
+    /// Lent to one request at a time, instead of shared by all.
+    pub is_private: bool,
     /// How far it has come.
     pub state: LinkState,
     /// What the server has yet to be sent, and to answer.
@@ -44,6 +47,8 @@ pub struct ConnectConnection {
     pub queued: u32,
     /// Somebody will look whether the reply at the head comes in time.
     pub timed: bool,
+    /// When somebody was last given up, in microseconds of the monotonic clock.
+    pub late_us: u64,
     /// Since when its server is known to be gone, in microseconds of the monotonic clock; 0 is
     /// not at all.
     pub retired_us: u64,
@@ -80,6 +85,7 @@ impl ConnectConnection {
             server,
             database,
             socket: None,
+            is_private: false,
             state: LinkState::Resolving { deadline_us },
             log: RequestLog::default(),
             awaiting: VecDeque::new(),
@@ -92,6 +98,7 @@ impl ConnectConnection {
             addresses: Vec::new(),
             queued: 0,
             timed: false,
+            late_us: 0,
             retired_us: 0,
         }
     }
@@ -121,6 +128,48 @@ impl ConnectConnection {
     pub fn handshake_steps(&self) -> usize {
         let is_step = |awaiting: &&Awaiting| matches!(awaiting.origin, Origin::Proxy(errand) if errand.is_handshake());
         self.awaiting.iter().take_while(is_step).count()
+    }
+
+    /// When the first who waits for an answer has waited for `timeout_us`; `u64::MAX` is never.
+    pub fn answer_deadline_us(&mut self, timeout_us: u64) -> u64 {
+        self.timed = !self.awaiting.is_empty();
+        let waits = |awaiting: &&Awaiting| awaiting.origin != Origin::Nobody;
+        let first = self.awaiting.iter().filter(waits).map(|awaiting| awaiting.since_us).min();
+        let first_us = first.map_or(u64::MAX, |since_us| since_us.saturating_add(timeout_us));
+        match self.awaiting.front() {
+            Some(front) if front.origin == Origin::Nobody || self.streaming => {
+                let stalled_us = self.heard_us.max(self.late_us).saturating_add(timeout_us);
+                if self.streaming { stalled_us } else { stalled_us.min(first_us) }
+            }
+            _ => first_us,
+        }
+    }
+
+    /// Whether the server has said nothing for `timeout_us` although somebody has been given up
+    /// since, or in the middle of a reply.
+    pub fn is_stalled(&self, now_us: u64, timeout_us: u64) -> bool {
+        let is_late = match self.awaiting.front() {
+            Some(front) => front.origin == Origin::Nobody || self.streaming,
+            None => false,
+        };
+        is_late && now_us >= self.heard_us.max(self.late_us).saturating_add(timeout_us)
+    }
+
+    /// Takes out of the list who has waited for `timeout_us`; the answers, should they come, are
+    /// for nobody then. Not who is getting its answer just now.
+    pub fn give_up_late(&mut self, now_us: u64, timeout_us: u64) -> Vec<Origin> {
+        let mut late = Vec::new();
+        let begun = usize::from(self.streaming);
+        for awaiting in self.awaiting.iter_mut().skip(begun) {
+            let is_late = now_us >= awaiting.since_us.saturating_add(timeout_us);
+            if is_late && awaiting.origin != Origin::Nobody {
+                late.push(mem::replace(&mut awaiting.origin, Origin::Nobody));
+            }
+        }
+        if !late.is_empty() {
+            self.late_us = now_us;
+        }
+        late
     }
 
     /// Whether the kernel has taken the whole of this request.
@@ -156,13 +205,18 @@ impl Ticket {
 }
 
 impl Awaiting {
+    /// What is needed to send it for the first time, when nothing of it was sent.
+    pub fn ticket(&self) -> Ticket {
+        Ticket { hops: self.hops, ..self.again() }
+    }
+
     /// What is needed to send it again: its ticket, with one more hop.
     pub fn again(&self) -> Ticket {
         Ticket {
             origin: self.origin,
             since_us: self.since_us,
             command: self.command,
-            hops: self.hops + 1,
+            hops: self.hops.saturating_add(1),
             repeatable: self.repeatable,
         }
     }

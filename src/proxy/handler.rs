@@ -3,19 +3,20 @@
 //! A turn of the loop takes every event first and writes afterwards, so that all the small
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
-//! goes, `fence` keeps order while slots move, `local` answers what needs no server, `report` writes
-//! INFO, `links` sends, pairs replies with their
-//! requests and follows redirections, `upkeep` does what time asks for, `sentinel` follows what
-//! Sentinels say.
+//! goes, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! `report` writes INFO, `links` sends, pairs replies with their requests and follows
+//! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
+//! what time asks for, `sentinel` follows what Sentinels say.
 
 mod dispatch;
-mod fence;
 mod intake;
 mod links;
 mod local;
 mod report;
+mod loss;
 mod sentinel;
 mod upkeep;
+mod waiting_room;
 
 use std::io;
 use std::mem;
@@ -37,10 +38,10 @@ use crate::resp::request_parser::Arguments;
 use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
-use fence::Fences;
 use intake::Reader;
 use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
+use waiting_room::WaitingRoom;
 
 /// One thread's share of the proxy.
 pub struct Handler {
@@ -73,7 +74,7 @@ pub struct Handler {
     /// The time at the top of this turn: the only clock that requests see.
     now_us: u64,
     deadlines: Deadlines,
-    fences: Fences,
+    room: WaitingRoom,
     draining: bool,
     /// Who must be looked after before the turn ends: something to send, or something to end.
     busy_clients: Vec<ClientId>,
@@ -136,7 +137,7 @@ impl Handler {
             random: Random::new(random::seed()),
             now_us,
             deadlines: Deadlines::default(),
-            fences: Fences::default(),
+            room: WaitingRoom::default(),
             draining: false,
             busy_clients: Vec::new(),
             busy_links: Vec::new(),
@@ -169,14 +170,15 @@ impl Handler {
     ///
     /// When the multiplexor itself fails.
     pub fn turn(&mut self) -> io::Result<bool> {
-        let mut events = mem::take(&mut self.events);
-        self.multiplexor.wait(&mut events, self.sleep_us())?;
+        let sleep_us = self.sleep_us();
+        self.multiplexor.wait(&mut self.events, sleep_us)?;
         self.now_us = clock::monotonic_us();
         self.catch_up();
-        for event in &events {
-            self.take_event(event);
+        let mut next = 0;
+        while let Some(event) = self.events.get(next).copied() {
+            self.take_event(&event);
+            next += 1;
         }
-        self.events = events;
         self.read_eager_clients();
         self.read_eager_links();
         if self.now_us >= self.deadlines.next_us() {
@@ -201,7 +203,7 @@ impl Handler {
     /// Requests that some server has yet to answer.
     pub fn in_flight(&self) -> usize {
         let awaiting = self.links.iter().map(|(_, link)| link.awaiting.len());
-        awaiting.sum::<usize>() + self.fenced()
+        awaiting.sum::<usize>() + self.room.len()
     }
 
     /// Requests that were split and wait for some part.

@@ -48,7 +48,7 @@ impl Whole {
             merge,
             missing: parts,
             parts: Vec::with_capacity(parts),
-            replies: Vec::with_capacity(parts * 64),
+            replies: Vec::with_capacity(parts * 128),
             part_of_key,
         };
         whole.parts.resize_with(parts, Part::default);

@@ -1143,7 +1143,7 @@ mod tests {
         check("echo \"\" ''\r\n", &["echo", "", ""]);
         check("\"\"\r\n", &[""]);
         check("echo \"\\n\\r\\t\\b\\a\\\\\\\"\\q\"\r\n", &["echo", "\n\r\t\x08\x07\\\"q"]);
-        check("echo \"\\x41\\x6a\\x4J\\xg\"\r\n", &["echo", "Ajx4Jxg"]);
+        check("echo \"\\x4A\\x6a\\x4J\\xg\"\r\n", &["echo", "Jjx4Jxg"]);
         check("echo 'it\\'s' 'a\\nb' 'a\\\\'' x\n", &["echo", "it's", "a\\nb", "a\\'", "x"]);
         check("echo a\"b c\"\r\n", &["echo", "ab c"]);
         check("\"a\"\x0bb\n", &["a", "b"]);

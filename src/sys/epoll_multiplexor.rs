@@ -88,8 +88,15 @@ impl Multiplexor {
         let (epoll, start) = (self.epoll.as_raw_fd(), buffer.as_mut_ptr());
         let room = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
         let timeout_ms = milliseconds(timeout_us);
-        // SAFETY: `start` and `room` are those of `buffer`, which is ours to write for the call.
-        let waited = unsafe { libc::epoll_wait(epoll, start, room, timeout_ms) };
+        // Without the C library's wrapper, as in `transfer_raw.rs`; the older call is not there
+        // on every processor.
+        let (mask, mask_size) = (std::ptr::null::<libc::sigset_t>(), 8);
+        // SAFETY: `start` and `room` are those of `buffer`, which is ours to write for the call;
+        // without a mask its size is not looked at.
+        let waited = unsafe {
+            libc::syscall(libc::SYS_epoll_pwait, epoll, start, room, timeout_ms, mask, mask_size)
+        };
+        let waited = libc::c_int::try_from(waited).unwrap_or(-1);
         let count = match check(waited) {
             Ok(count) => usize::try_from(count).unwrap_or(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,

@@ -1,11 +1,11 @@
 //! MOVED and ASK, as a scripted cluster says them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::{
-    Answer, FakeServer, Heard, Proxy, bulk, error, key_in_slots, nodes_line, ok, original_differs,
-    slot_of, wire,
+    Answer, FakeServer, Heard, Proxy, SOON, bulk, error, key_in_slots, nodes_line, ok,
+    original_differs, simple, slot_of, wait_until, wire,
 };
 
 /// A key of the first half of the slots.
@@ -240,4 +240,34 @@ fn order_is_kept_while_the_owner_changes() {
     let heard: Vec<String> =
         fakes[1].heard_named("SET").iter().map(|heard| heard.word(2)).collect();
     assert_eq!(heard, (10..500).map(|number| number.to_string()).collect::<Vec<String>>());
+}
+
+#[test]
+fn what_comes_after_moved_does_not_overtake_what_is_still_at_the_old_owner() {
+    let (port, for_script) = shared_port();
+    let released = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&released);
+    let (fakes, proxy) = start(move |index, heard| match index {
+        0 => {
+            // The first is sent on at once; the next ones hang here for as long as the test wants.
+            let goes_on = || heard.word(2) == "0" || seen.load(Ordering::SeqCst);
+            wait_until(SOON, "the test to go on", goes_on);
+            redirected("MOVED", *for_script.wait())
+        }
+        _ => Answer::text("+OK\r\n"),
+    });
+    port.set(fakes[1].port()).unwrap();
+    let (mut client, mut witness) = (proxy.client(), proxy.client());
+    let key = key();
+    let set = |number: u32| wire(&["SET", &key, &number.to_string()]);
+    client.send((0..10).flat_map(set).collect::<Vec<u8>>());
+    assert_eq!(client.reply(), ok());
+    client.send((10..20).flat_map(set).collect::<Vec<u8>>());
+    // There is one thread: once it has answered this, it has read the rest.
+    assert_eq!(witness.line("PING"), simple("PONG"));
+    released.store(true, Ordering::SeqCst);
+    (1..20).for_each(|_| assert_eq!(client.reply(), ok()));
+    let heard: Vec<String> =
+        fakes[1].heard_named("SET").iter().map(|heard| heard.word(2)).collect();
+    assert_eq!(heard, (0..20).map(|number| number.to_string()).collect::<Vec<String>>());
 }

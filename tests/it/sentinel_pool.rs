@@ -505,3 +505,49 @@ fn a_sentinel_is_asked_nothing_but_what_it_is_for() {
         }
     }
 }
+
+#[test]
+fn a_later_write_does_not_overtake_an_earlier_one_to_the_old_master() {
+    if original_differs("no fences") {
+        return;
+    }
+    /// How long the proxy waits for the old master, and what of it is safe to look at.
+    const LOOK: Duration = Duration::from_millis(300);
+    const PATIENCE: Duration = Duration::from_millis(450);
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let old = FakeServer::start(move |heard| match heard.name().as_str() {
+        "SET" => {
+            let _ = released.lock().unwrap().recv_timeout(SOON);
+            Answer::text("+OK\r\n")
+        }
+        _ => Answer::Usual,
+    });
+    let new = FakeServer::start(|heard| match heard.name().as_str() {
+        "SET" => Answer::text("+OK\r\n"),
+        _ => Answer::Usual,
+    });
+    let says = Arc::new(std::sync::Mutex::new((old.port(), 1)));
+    let guard = fake_sentinel(&says);
+    let conf = format!(
+        "SentinelServerPool {{\n    RefreshInterval 20ms\n    Sentinels {{\n        + {}\n    }}\n    Group g0 {{\n    }}\n}}\n",
+        guard.address()
+    );
+    let proxy = Proxy::start(&conf);
+    let (mut first, mut second) = (proxy.client(), proxy.client());
+    first.send(crate::support::wire(&["SET", "k", "1"]));
+    wait_until(SOON, "the old master to have it", || !old.heard_named("SET").is_empty());
+    let switched = Instant::now();
+    *says.lock().unwrap() = (new.port(), 2);
+    wait_until(SOON, "the new master to be known", || {
+        proxy.servers().iter().any(|server| server.address == new.address())
+    });
+    second.send(crate::support::wire(&["SET", "k", "2"]));
+    while switched.elapsed() < LOOK {
+        let heard = new.heard_named("SET");
+        assert!(heard.is_empty() || switched.elapsed() > PATIENCE, "it has overtaken");
+    }
+    release.send(()).unwrap();
+    assert_eq!((first.reply(), second.reply()), (ok(), ok()));
+    assert_eq!(new.heard_named("SET").len(), 1);
+}

@@ -3,10 +3,14 @@
 use std::mem;
 
 use super::super::auth::{self, IdentityId, Verdict};
+use super::super::connect_connection::ConnectConnection;
+use super::super::connect_connection_pool::ConnectConnectionPool;
 use super::super::replies;
 use super::super::request::{ClientId, Origin, Ticket};
 use super::super::whole::Whole;
 use super::Handler;
+use super::waiting_room::Parcel;
+use crate::base::slab::Slab;
 use crate::pool::{NoServer, Place, ServerId};
 use crate::resp::command::{Command, CommandTable, Family, KeysError, Merge, error_text};
 use crate::resp::request_parser::Arguments;
@@ -70,6 +74,17 @@ impl Request<'_> {
     #[inline]
     pub fn argument(&self, index: usize) -> &[u8] {
         self.arguments.of(self.message.bytes, index)
+    }
+
+    /// What is needed to send it later.
+    fn parcel(&self, place: Place, now_us: u64) -> Parcel<'_> {
+        Parcel {
+            place,
+            master: self.command.needs_master(),
+            database: self.database,
+            ticket: self.ticket(now_us),
+            request: self.message.bytes,
+        }
     }
 
     #[inline]
@@ -137,14 +152,20 @@ impl Handler {
         let authority = &self.shared.authority;
         let mut keys = Vec::new();
         let mut malformed = Ok(());
-        if needed.is_some_and(|needed| authority.is_restricted(identity, needed)) {
+        let is_restricted = needed.is_some_and(|needed| authority.is_restricted(identity, needed));
+        if is_restricted {
             malformed = command.keys().visit(
                 request.arguments.count(),
                 |index| request.argument(index),
                 |index, access| keys.push((request.argument(index as usize), access)),
             );
         }
-        let verdict = authority.permit(identity, needed, keys);
+        // What reaches keys without naming them reaches those of others, too.
+        let is_blind = is_restricted && keys.is_empty() && reaches_keys(command.family());
+        let verdict = match authority.permit(identity, needed, keys) {
+            Verdict::Allowed if is_blind && malformed.is_ok() => Verdict::Denied,
+            verdict => verdict,
+        };
         let error = match (verdict, malformed) {
             (Verdict::Allowed, Ok(())) => return true,
             (Verdict::NoAuth, _) => auth::NO_AUTH,
@@ -223,17 +244,21 @@ impl Handler {
         if self.read_your_writes_us > 0 {
             master = self.reads_own_writes(request.client, place, master);
         }
-        if !self.fences.is_open() {
-            let ticket = request.ticket(self.now_us);
-            let bytes = request.message.bytes;
-            if self.waits_behind_fence(place, master, request.database, bytes, ticket) {
-                return;
+        if !self.room.is_open() {
+            return self.send_or_wait(Parcel { master, ..request.parcel(place, self.now_us) });
+        }
+        let (server, error) = match self.choose(place, master) {
+            Ok(server) => {
+                let ticket = request.ticket(self.now_us);
+                match self.send(server, request.database, request.message, ticket) {
+                    Ok(()) => return,
+                    Err(error) => (Some(server), error),
+                }
             }
-        }
-        match self.choose(place, master) {
-            Ok(server) => self.forward(server, request),
-            Err(error) => self.answer(request.client, request.sequence, no_server_reply(error)),
-        }
+            Err(error) => (None, no_server_reply(error)),
+        };
+        let parcel = Parcel { master, ..request.parcel(place, self.now_us) };
+        self.wait_for_server(parcel, server, error);
     }
 
     /// Whether a request has to go to the master of a place: because it writes, which is
@@ -251,12 +276,10 @@ impl Handler {
 
     /// Whether who asked has written to a place lately, and has to read it from the master.
     pub(super) fn has_written(&self, origin: Origin, place: Place) -> bool {
-        let client = match origin {
-            Origin::Client { client, .. } => Some(client),
-            Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
-            Origin::Proxy(_) | Origin::Nobody => None,
-        };
-        let client = client.and_then(|client| self.clients.get(client));
+        if self.read_your_writes_us == 0 {
+            return false;
+        }
+        let client = self.client_of(origin).and_then(|client| self.clients.get(client));
         let writes = client.and_then(|client| client.writes.as_ref());
         writes.is_some_and(|writes| writes.covers(place, self.now_us))
     }
@@ -343,27 +366,13 @@ impl Handler {
                 let end = request.arguments.encoded_range(key + step - 1).end;
                 part_request.put(&bytes[start..end]);
             }
-            let origin = Origin::Part { whole, part };
-            let ticket = Ticket { origin, ..request.ticket(self.now_us) };
-            let (place, mut master) = (group[0].0, request.command.needs_master());
+            let mut parcel = request.parcel(group[0].0, self.now_us);
             if self.read_your_writes_us > 0 {
-                master = self.reads_own_writes(request.client, place, master);
+                parcel.master = self.reads_own_writes(request.client, parcel.place, parcel.master);
             }
-            if !self.fences.is_open()
-                && self.waits_behind_fence(place, master, request.database, &part_request, ticket)
-            {
-                continue;
-            }
-            let sent = match self.choose(place, master) {
-                Ok(server) => {
-                    let message = Message::passing(&part_request);
-                    self.send(server, request.database, message, ticket)
-                }
-                Err(error) => Err(no_server_reply(error)),
-            };
-            if let Err(error) = sent {
-                self.answer_part(whole, part, error);
-            }
+            let origin = Origin::Part { whole, part };
+            let ticket = Ticket { origin, ..parcel.ticket };
+            self.send_or_wait(Parcel { ticket, request: &part_request, ..parcel });
         }
         self.spare.keep_request(part_request);
     }
@@ -372,12 +381,20 @@ impl Handler {
     #[inline]
     pub(super) fn choose(&mut self, place: Place, master: bool) -> Result<ServerId, NoServer> {
         let Handler { topology, random, pools, links, .. } = self;
-        let pending = |server: ServerId| {
-            let links_to = pools.get(server.index()).into_iter().flat_map(|pool| pool.links());
-            let awaiting = links_to.filter_map(|id| links.get(id)).map(|link| link.awaiting.len());
-            u32::try_from(awaiting.sum::<usize>()).unwrap_or(u32::MAX)
-        };
+        let pending = |server: ServerId| pending_at(server, pools, links);
         topology.choose(place, master, pending, random)
+    }
+
+    /// Another server than `except` for one request to a place.
+    pub(super) fn choose_another(
+        &mut self,
+        place: Place,
+        master: bool,
+        except: ServerId,
+    ) -> Result<ServerId, NoServer> {
+        let Handler { topology, random, pools, links, .. } = self;
+        let pending = |server: ServerId| pending_at(server, pools, links);
+        topology.choose_except(place, master, Some(except), pending, random)
     }
 
     /// A server for a request that does not depend on a key.
@@ -388,6 +405,30 @@ impl Handler {
             self.topology.any(&mut self.random)
         }
     }
+}
+
+/// Whether a command that names no key may touch keys all the same.
+fn reaches_keys(family: Family) -> bool {
+    matches!(
+        family,
+        Family::Keyed
+            | Family::Script(_)
+            | Family::Scan
+            | Family::RandomKey
+            | Family::FanOut(_)
+            | Family::Undivided
+    )
+}
+
+/// How many requests a server has yet to answer on its shared links.
+fn pending_at(
+    server: ServerId,
+    pools: &[ConnectConnectionPool],
+    links: &Slab<ConnectConnection>,
+) -> u32 {
+    let links_to = pools.get(server.index()).into_iter().flat_map(|pool| pool.links());
+    let awaiting = links_to.filter_map(|id| links.get(id)).map(|link| link.awaiting.len());
+    u32::try_from(awaiting.sum::<usize>()).unwrap_or(u32::MAX)
 }
 
 /// Where the keys of one request live.

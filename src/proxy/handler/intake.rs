@@ -10,9 +10,10 @@ use super::super::replies;
 use super::super::request::ClientId;
 use super::super::shared::{Mail, Shared};
 use super::dispatch::Message;
+use super::links::ELEPHANT;
 use super::upkeep::Chore;
 use super::{Handler, LISTENER};
-use crate::buffer::Flushed;
+use crate::buffer::{Buffer, Flushed};
 use crate::resp::request_parser::{Arguments, Limits, Parsed, ProtocolError};
 use crate::sys::{Event, Peer, Progress, Socket, Token};
 use crate::{log_debug, log_info, log_notice, log_warn};
@@ -234,6 +235,10 @@ impl Handler {
             // A client that leaves is noticed also while it is not read from.
             return self.watch_for_hang_up(reader, id);
         }
+        if let Some(request) = client.held.take() {
+            self.dispatch_large(reader, id, request);
+            return Next::More;
+        }
         let held = client.inbox.as_ref().map_or(0, |inbox| inbox.len());
         let fed = client.parser.fed();
         if held == fed {
@@ -293,7 +298,7 @@ impl Handler {
                 client.inbox = None;
                 return Next::Enough;
             }
-            if at == total || client.intake == Intake::Paused {
+            if at == total || client.intake != Intake::Open {
                 if begin < total {
                     let mut inbox = self.buffers.take(total - begin);
                     inbox.push(&scratch[begin..total]);
@@ -316,6 +321,9 @@ impl Handler {
                     end
                 }
                 Ok(Parsed::Inline { end }) => {
+                    if begin != at {
+                        arguments.index(&scratch[begin..at + end]);
+                    }
                     let message = arguments.rewritten();
                     self.dispatch(commands, arguments, id, Message::passing(message));
                     end
@@ -337,10 +345,14 @@ impl Handler {
         let Some(inbox) = &mut client.inbox else { return Next::Enough };
         let fed = inbox.len();
         // Whoever announces much gets memory as it comes, not as it is announced.
-        inbox.reserve(client.parser.wanted().clamp(LARGE, fed.max(4 * LARGE)));
-        match client.socket.read(inbox.room_mut()) {
+        let wanted = client.parser.wanted();
+        inbox.reserve(wanted.clamp(LARGE, fed.max(4 * LARGE)));
+        let room = inbox.room_mut();
+        // Of what follows the request no more may come than the scratch buffer has room for.
+        let most = room.len().min(wanted.max(LARGE));
+        match client.socket.read(&mut room[..most]) {
             Ok(Progress::Moved(length)) => {
-                client.readable = length == inbox.room() || client.hung_up;
+                client.readable = length == most || client.hung_up;
                 inbox.filled_more(length);
                 self.recorder.handler().total_recv_client_bytes.add(length as u64);
             }
@@ -358,9 +370,19 @@ impl Handler {
         let end = match client.parser.feed(&inbox.filled()[fed..], &reader.limits, arguments) {
             Ok(Parsed::Incomplete) => return Next::More,
             Ok(Parsed::Request { end }) => fed + end,
-            // Nothing that large is inline: its limit is lower.
-            Ok(Parsed::Inline { end } | Parsed::Nothing { end }) => {
+            Ok(Parsed::Nothing { end }) => {
                 inbox.consume(fed + end);
+                return Next::More;
+            }
+            // A long line; its words are put into a request that is copied like any other.
+            Ok(Parsed::Inline { end }) => {
+                let Some(mut line) = client.inbox.take() else { return Next::Enough };
+                arguments.index(&line.filled()[..fed + end]);
+                line.consume(fed + end);
+                client.inbox = Some(line).filter(|rest| !rest.is_empty());
+                let Reader { shared, arguments, .. } = reader;
+                let message = Message::passing(arguments.rewritten());
+                self.dispatch(&shared.conf.commands, arguments, id, message);
                 return Next::More;
             }
             Err(error) => {
@@ -375,12 +397,31 @@ impl Handler {
             client.inbox = Some(rest);
             request.truncate(end);
         }
-        arguments.index(request.filled());
+        if request.len() >= ELEPHANT && client.owed() > 0 {
+            // It leaves the shared link, so it must not overtake what is under way there.
+            client.intake = Intake::Waiting;
+            client.held = Some(request);
+            return Next::Enough;
+        }
+        self.dispatch_large(reader, id, request);
+        Next::More
+    }
+
+    /// Handles a large request; if it travels on a link of its own, what comes after it waits.
+    fn dispatch_large(&mut self, reader: &mut Reader, id: ClientId, request: Buffer) {
         let Reader { shared, arguments, .. } = reader;
+        arguments.index(request.filled());
+        let length = request.len();
         let message = Message { bytes: request.filled(), is_large: true };
         self.dispatch(&shared.conf.commands, arguments, id, message);
         self.send_large(request);
-        Next::More
+        if let Some(client) = self.clients.get_mut(id)
+            && length >= ELEPHANT
+            && client.owed() > 0
+            && client.intake == Intake::Open
+        {
+            client.intake = Intake::Waiting;
+        }
     }
 
     /// The client has closed its side. It still gets what it is owed.
@@ -467,10 +508,14 @@ impl Handler {
             }
             Err(error) => return self.drop_client(id, &error),
         }
-        if client.intake == Intake::Paused
-            && client.owed() <= IN_FLIGHT_MAX / 2
-            && client.outbox.len() <= UNREAD_MAX / 4
-        {
+        let may_go_on = match client.intake {
+            Intake::Paused => {
+                client.owed() <= IN_FLIGHT_MAX / 2 && client.outbox.len() <= UNREAD_MAX / 4
+            }
+            Intake::Waiting => client.owed() == 0,
+            Intake::Open | Intake::Closed => false,
+        };
+        if may_go_on {
             client.intake = Intake::Open;
             self.eager_clients.push(id);
         }

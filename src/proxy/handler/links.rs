@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use super::super::connect_connection::{ConnectConnection, LinkState};
 use super::super::replies;
-use super::super::request::{
-    Awaiting, ClientId, Errand, HOPS_MAX, LinkId, Origin, Ticket, WholeId,
-};
+use super::super::request::{Awaiting, ClientId, Errand, HOPS_MAX, LinkId, Origin, Ticket};
 use super::super::shared::Mail;
-use super::dispatch::{Message, no_server_reply};
+use super::dispatch::Message;
 use super::intake::Reader;
+use super::loss::Loss;
+use super::waiting_room::Parcel;
 use super::{Handler, LINK_BIT};
 use crate::base::address::Address;
 use crate::buffer::Buffer;
-use crate::pool::{Failure, HealthRules, Server, ServerId, Slot};
+use crate::pool::{Server, ServerId, Slot};
 use crate::resp::redirect::{ErrorKind, Redirect};
 use crate::resp::writer::Sink;
 use crate::sys::{self, Endpoint, Event, Progress, Socket, Token};
@@ -24,26 +24,10 @@ use crate::{log_info, log_notice, log_warn};
 
 /// A link that has much to say lets others have their turn after this many reads.
 const READS_PER_TURN: usize = 16;
+/// A request that is larger travels on a link of its own, so that it holds up nobody else's.
+pub(super) const ELEPHANT: usize = 64 << 10;
 /// A reply that is larger is passed on while it comes.
 const STREAMED: usize = 16 << 10;
-
-/// Why a link ends.
-pub(super) enum Loss {
-    /// The server closed it, or the network did.
-    Closed,
-    /// The kernel says so.
-    Error(io::Error),
-    /// It could not be made.
-    Connect(io::Error),
-    /// The server refused a step of the handshake; the text is its reply.
-    Refused(Errand, String),
-    /// It took too long: to connect, or to answer.
-    TimeOut,
-    /// What came is not a reply, or nobody had asked.
-    Protocol(String),
-    /// Its server is no longer part of the topology.
-    Retired,
-}
 
 impl Handler {
     /// Sends a request to a server.
@@ -59,10 +43,12 @@ impl Handler {
         message: Message<'_>,
         ticket: Ticket,
     ) -> Result<(), &'static [u8]> {
-        let Some(id) = self.shared_link(server, database) else {
-            return Err(replies::NO_SERVER_CONNECTION);
+        let link = if message.bytes.len() < ELEPHANT {
+            self.shared_link(server, database)
+        } else {
+            self.private_link(server, database)
         };
-        let Some(link) = self.links.get_mut(id) else {
+        let Some((id, link)) = link.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
             return Err(replies::NO_SERVER_CONNECTION);
         };
         if message.is_large {
@@ -94,22 +80,52 @@ impl Handler {
         match open {
             Some(link) if self.links.get(link).is_some() => Some(link),
             _ if self.topology.server(server)?.health().is_failed() => None,
-            _ => self.open_link(server, database),
+            _ => self.open_shared_link(server, database),
+        }
+    }
+
+    /// Opens the link that requests for a database of a server travel on, also to a server that
+    /// has failed.
+    pub(super) fn open_shared_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        let link = self.open_link(server, database)?;
+        self.pools[server.index()].share(database, link);
+        Some(link)
+    }
+
+    /// A link that nobody else uses, until its last request is answered.
+    fn private_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        if let Some(pool) = self.pools.get_mut(server.index()) {
+            while let Some(id) = pool.borrow_private(database) {
+                // It may have been lost since it came back.
+                if self.links.get(id).is_some() {
+                    return Some(id);
+                }
+            }
+        }
+        if self.topology.server(server)?.health().is_failed() {
+            return None;
+        }
+        let id = self.open_link(server, database)?;
+        self.links.get_mut(id)?.is_private = true;
+        Some(id)
+    }
+
+    /// The last request on a private link is answered.
+    fn give_back(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        link.log.trim();
+        let (server, database) = (link.server, link.database);
+        let is_kept = (self.topology.server(server).is_some())
+            && (self.pools.get_mut(server.index()))
+                .is_some_and(|pool| pool.give_back(database, id));
+        if !is_kept {
+            self.lose_link(id, Loss::Retired);
         }
     }
 
     /// Begins to connect. Requests can be put in line at once.
-    pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
-        self.begin_link(server, database, true)
-    }
-
-    /// The same for a link that is nobody else's.
-    pub(super) fn open_unshared_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
-        self.begin_link(server, database, false)
-    }
-
     #[cold]
-    fn begin_link(&mut self, server: ServerId, database: u32, is_shared: bool) -> Option<LinkId> {
+    pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
         let target = Arc::clone(self.topology.server(server)?);
         let common = &self.shared.conf.pool.common;
         let deadline_us = self.now_us + common.connect_timeout_us;
@@ -120,9 +136,6 @@ impl Handler {
         let id = self.links.insert(link);
         if self.pools.len() <= server.index() {
             self.pools.resize_with(server.index() + 1, Default::default);
-        }
-        if is_shared {
-            self.pools[server.index()].share(database, id);
         }
         self.recorder.server(server.index()).connect.increment();
         self.recorder.server(server.index()).connections.increment();
@@ -376,7 +389,7 @@ impl Handler {
                 }
             };
             let reply = &scratch[begin..end];
-            let Some(awaiting) = link.awaiting.pop_front() else {
+            let Some(awaiting) = link.awaiting.front().copied() else {
                 if self.take_message(id, reply) {
                     (begin, at) = (end, end);
                     continue;
@@ -386,6 +399,7 @@ impl Handler {
             if !link.has_sent(&awaiting) {
                 return self.lose_link(id, Loss::Protocol("a reply before its request".into()));
             }
+            link.awaiting.pop_front();
             link.streaming = false;
             replies += 1;
             match awaiting.origin {
@@ -413,13 +427,16 @@ impl Handler {
         let server = link.server;
         self.recorder.handler().total_responses.add(replies);
         self.recorder.server(server.index()).responses.add(replies);
+        let is_done = link.is_private && link.state == LinkState::Ready && link.awaiting.is_empty();
         if replies > 0 {
             self.is_alive(server);
         }
         if begin < total {
             self.put_away(id, &scratch[begin..total]);
+        } else if is_done && replies > 0 {
+            self.give_back(id);
         }
-        if !self.fences.is_open() {
+        if !self.room.is_open() {
             self.lower_fences();
         }
     }
@@ -509,11 +526,47 @@ impl Handler {
     fn take_error(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
         match ErrorKind::of(reply) {
             Some(ErrorKind::Moved | ErrorKind::Ask) => self.redirect(id, awaiting, reply),
-            Some(ErrorKind::ClusterDown | ErrorKind::ReadOnly | ErrorKind::MasterDown) => {
+            Some(
+                ErrorKind::ClusterDown
+                | ErrorKind::ReadOnly
+                | ErrorKind::MasterDown
+                | ErrorKind::Loading
+                | ErrorKind::TryAgain,
+            ) => {
                 self.refresh_soon();
-                false
+                self.try_refused_later(id, awaiting)
             }
             _ => false,
+        }
+    }
+
+    /// The server has refused a request for a reason that may pass. Nothing was executed, so it
+    /// may be sent again, unless its client has others under way behind it, which it would come
+    /// after then. True when it is.
+    fn try_refused_later(&mut self, id: LinkId, awaiting: &Awaiting) -> bool {
+        let Some(link) = self.links.get(id) else { return false };
+        let client = self.client_of(awaiting.origin);
+        if client.is_none()
+            || link.awaiting.iter().any(|later| self.client_of(later.origin) == client)
+        {
+            return false;
+        }
+        let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
+            return false;
+        };
+        let (request, database) = (request.to_vec(), link.database);
+        let Some((place, master)) = self.place_of(&request) else { return false };
+        let ticket = awaiting.ticket();
+        let master = master || self.has_written(ticket.origin, place);
+        self.try_later(Parcel { place, master, database, ticket, request: &request })
+    }
+
+    /// The client that gets the reply, directly or as a part of a larger one.
+    pub(super) fn client_of(&self, origin: Origin) -> Option<ClientId> {
+        match origin {
+            Origin::Client { client, .. } => Some(client),
+            Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
+            Origin::Proxy(_) | Origin::Nobody => None,
         }
     }
 
@@ -565,10 +618,12 @@ impl Handler {
         request: &[u8],
         ticket: Ticket,
     ) -> Result<(), &'static [u8]> {
-        let Some(id) = self.shared_link(server, 0) else {
-            return Err(replies::NO_SERVER_CONNECTION);
+        let link = if request.len() < ELEPHANT {
+            self.shared_link(server, 0)
+        } else {
+            self.private_link(server, 0)
         };
-        let Some(link) = self.links.get_mut(id) else {
+        let Some((id, link)) = link.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
             return Err(replies::NO_SERVER_CONNECTION);
         };
         if ask {
@@ -618,6 +673,10 @@ impl Handler {
         }
         link.state = LinkState::Ready;
         link.log.lower_barrier();
+        let server = link.server.index();
+        if let Some(pool) = self.pools.get_mut(server) {
+            pool.down_since_us = 0;
+        }
         self.list_link(id);
     }
 
@@ -628,192 +687,5 @@ impl Handler {
         {
             log_notice!(self.log, "h {} s {} mark server alive", self.index, target.address());
         }
-    }
-
-    /// Ends a link. Every request on it gets its one reply, or another try where that is
-    /// provably safe.
-    pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
-        let Some(mut link) = self.links.remove(id) else { return };
-        self.stop_listening(id);
-        self.recorder.server(link.server.index()).connections.decrement();
-        self.tell_loss(&link, &loss);
-        let was_ready = link.state == LinkState::Ready;
-        if let Some(target) = self.topology.server(link.server).cloned()
-            && let Some(failure) = failure_of(&loss, !link.awaiting.is_empty())
-        {
-            if target.health().fail(failure, self.now_us, &self.health_rules()) {
-                log_notice!(self.log, "server {} mark failure", target.address());
-                self.watch_failed_servers();
-            }
-            self.refresh_soon();
-        }
-        let mut awaiting = mem::take(&mut link.awaiting);
-        if link.streaming
-            && let Some(cut) = awaiting.pop_front()
-        {
-            self.cut_short(cut.origin);
-        }
-        for awaiting in awaiting {
-            if awaiting.origin == Origin::Nobody {
-                continue;
-            }
-            if let Origin::Proxy(_) = awaiting.origin {
-                continue;
-            }
-            let unsent = link.never_sent(&awaiting);
-            let again = was_ready && awaiting.hops == 0 && (unsent || awaiting.repeatable);
-            let request = link.log.request(awaiting.offset, awaiting.length as usize);
-            let outcome = match request {
-                Some(request) if again => self.send_again(link.database, request, awaiting.again()),
-                _ if unsent => Err(replies::NO_SERVER_CONNECTION),
-                _ => Err(replies::SERVER_CONNECTION_CLOSE),
-            };
-            if let Err(reply) = outcome {
-                self.deliver(awaiting.origin, reply);
-            }
-        }
-        if !self.fences.is_open() {
-            self.lower_fences();
-        }
-    }
-
-    /// Part of a large reply has come, and the rest will not.
-    fn cut_short(&mut self, origin: Origin) {
-        match origin {
-            Origin::Client { client, sequence } => {
-                let error = replies::SERVER_CONNECTION_CLOSE;
-                let Some(asker) = self.clients.get_mut(client) else { return };
-                if asker.replace_pieces(&self.buffers, sequence, error) {
-                    self.list_client(client);
-                } else {
-                    // It has some of the bytes already: nothing but the end of the connection
-                    // can tell it that the rest is missing.
-                    self.drop_client(client, "a reply cut short");
-                }
-            }
-            Origin::Part { whole, part } => self.cut_part_short(whole, part),
-            Origin::Proxy(_) | Origin::Nobody => {}
-        }
-    }
-
-    fn cut_part_short(&mut self, id: WholeId, part: u32) {
-        if let Some(whole) = self.wholes.get_mut(id) {
-            whole.forget_pieces(part);
-            self.answer_part(id, part, replies::SERVER_CONNECTION_CLOSE);
-        }
-    }
-
-    /// Routes a request of a lost link anew.
-    fn send_again(
-        &mut self,
-        database: u32,
-        request: &[u8],
-        ticket: Ticket,
-    ) -> Result<(), &'static [u8]> {
-        let mut arguments = mem::take(&mut self.arguments_again);
-        arguments.index(request);
-        let shared = Arc::clone(&self.shared);
-        let argument = |index| arguments.of(request, index);
-        let outcome = match shared.conf.commands.resolve(arguments.count(), argument) {
-            Ok(command) => {
-                let master = command.needs_master();
-                let server = match command.keys().first_key(arguments.count(), argument) {
-                    Some(key) => {
-                        let place = self.topology.place(argument(key));
-                        let master = master || self.has_written(ticket.origin, place);
-                        self.choose(place, master).map_err(no_server_reply)
-                    }
-                    None => self.any_server(master).ok_or(replies::NO_SERVER),
-                };
-                server.and_then(|server| {
-                    self.send(server, database, Message::passing(request), ticket)
-                })
-            }
-            Err(_) => Err(replies::SERVER_CONNECTION_CLOSE),
-        };
-        self.arguments_again = arguments;
-        outcome
-    }
-
-    /// What the health of a server depends on.
-    pub(super) fn health_rules(&self) -> HealthRules {
-        let common = &self.shared.conf.pool.common;
-        HealthRules {
-            failure_limit: common.server_failure_limit,
-            retry_timeout_us: common.server_retry_timeout_us,
-            // To connect, and to get through the handshake.
-            probe_timeout_us: 2 * common.connect_timeout_us,
-        }
-    }
-
-    fn tell_loss(&self, link: &ConnectConnection, loss: &Loss) {
-        let address = match self.topology.server(link.server) {
-            Some(server) => server.address().to_string(),
-            None => format!("#{}", link.server.index()),
-        };
-        let number = link.socket.as_ref().map_or(-1, |socket| socket.number());
-        let (log, index) = (&self.log, self.index);
-        match loss {
-            Loss::Closed if link.awaiting.is_empty() => {
-                log_info!(log, "h {} s {} {} closed by the server", index, address, number);
-            }
-            Loss::Closed => log_notice!(
-                log,
-                "h {} s {} {} closed by the server with {} requests in flight",
-                index,
-                address,
-                number,
-                link.awaiting.len()
-            ),
-            Loss::Error(error) => log_warn!(
-                log,
-                "h {} s {} {} fail {} with {} requests in flight",
-                index,
-                address,
-                number,
-                error,
-                link.awaiting.len()
-            ),
-            Loss::Connect(error) => {
-                log_warn!(log, "h {} s {} {} connect fail {}", index, address, number, error);
-            }
-            Loss::Refused(errand, text) => log_warn!(
-                log,
-                "h {} s {} {} {} fail {}",
-                index,
-                address,
-                number,
-                errand.name(),
-                text
-            ),
-            Loss::TimeOut => log_warn!(
-                log,
-                "h {} s {} {} timed out with {} requests in flight",
-                index,
-                address,
-                number,
-                link.awaiting.len()
-            ),
-            Loss::Protocol(text) => {
-                log_warn!(log, "h {} s {} {} response parse error:{}", index, address, number, text)
-            }
-            Loss::Retired => {
-                log_info!(log, "h {} s {} {} is no longer used", index, address, number);
-            }
-        }
-    }
-}
-
-/// What a loss says about the health of the server; an idle connection may be closed any time.
-fn failure_of(loss: &Loss, in_flight: bool) -> Option<Failure> {
-    match loss {
-        Loss::Closed | Loss::Error(_) if in_flight => Some(Failure::Reset),
-        Loss::Closed | Loss::Error(_) | Loss::Retired => None,
-        Loss::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
-            Some(Failure::ConnectTimeout)
-        }
-        Loss::Connect(_) => Some(Failure::ConnectRefused),
-        Loss::Refused(..) | Loss::Protocol(_) => Some(Failure::Protocol),
-        Loss::TimeOut => Some(Failure::Timeout),
     }
 }

@@ -37,6 +37,9 @@ impl Handler {
                 }
                 reply.put(replies::OK);
             }
+            // A browser, or something that pretends to be one, was led here: it gets no answer
+            // and no second chance, as in Redis.
+            LocalCommand::Http => self.drop_client(request.client, "HTTP"),
             LocalCommand::Auth => self.authenticate(request, reply),
             LocalCommand::Readonly | LocalCommand::Readwrite => reply.put(replies::OK),
             LocalCommand::Client(command) => self.client_command(command, request, reply),

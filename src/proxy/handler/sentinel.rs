@@ -12,7 +12,7 @@ use super::super::connect_connection::LinkState;
 use super::super::request::{Errand, LinkId, Question};
 use super::super::shared::Mail;
 use super::Handler;
-use super::links::Loss;
+use super::loss::Loss;
 use super::upkeep::{Chore, REFRESH_PAUSE_US};
 use crate::base::address::Address;
 use crate::pool::{
@@ -117,7 +117,7 @@ impl Handler {
     fn ask_sentinel(&mut self, sentinel: ServerId) -> bool {
         let open = self.pools.get(sentinel.index()).and_then(|pool| pool.shared(0));
         let open = open.filter(|id| self.links.get(*id).is_some());
-        let Some(id) = open.or_else(|| self.open_link(sentinel, 0)) else { return false };
+        let Some(id) = open.or_else(|| self.open_shared_link(sentinel, 0)) else { return false };
         if self.is_overdue(id) {
             self.lose_link(id, Loss::TimeOut);
             return false;
@@ -166,7 +166,7 @@ impl Handler {
             return;
         }
         let Some(sentinel) = self.sentinels_in_turn().first().copied() else { return };
-        let Some(id) = self.open_unshared_link(sentinel, 0) else { return };
+        let Some(id) = self.open_link(sentinel, 0) else { return };
         self.sentinels.subscription = Some(id);
         let mut words = vec![&b"SUBSCRIBE"[..]];
         words.extend(CHANNELS);
@@ -191,12 +191,14 @@ impl Handler {
         }
     }
 
-    /// A link has been lost; if it was the one to listen on there has to be another.
-    pub(super) fn stop_listening(&mut self, id: LinkId) {
-        if self.sentinels.subscription == Some(id) {
+    /// A link has been lost; if it was the one to listen on, there has to be another.
+    pub(super) fn stop_listening(&mut self, id: LinkId) -> bool {
+        let was_listening = self.sentinels.subscription == Some(id);
+        if was_listening {
             self.sentinels.subscription = None;
             self.doubt_sentinels();
         }
+        was_listening
     }
 
     /// Takes a reply that is the answer to no question, if it came on the link where that is as

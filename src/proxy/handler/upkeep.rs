@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::super::connect_connection::LinkState;
+use super::super::replies;
 use super::super::request::{Errand, LinkId};
 use super::Handler;
-use super::links::Loss;
-use crate::pool::{HostChoice, NodeLine, ServerId, parse_nodes};
+use super::loss::Loss;
+use crate::pool::{Failure, HostChoice, NodeLine, ServerId, parse_nodes};
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
 use crate::{log_debug, log_error, log_info, log_notice};
@@ -19,8 +20,8 @@ pub(super) enum Chore {
     Clients,
     /// The first link may have taken too long.
     Links,
-    /// The first fence falls by itself.
-    Fences,
+    /// Somebody in the waiting room is to be looked after.
+    Room,
     /// The topology is to be asked for.
     Refresh,
     /// A failed server is to be tried again.
@@ -113,8 +114,8 @@ impl Handler {
         if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();
         }
-        if now_us >= self.deadlines.of(Chore::Fences) {
-            self.lower_fences();
+        if now_us >= self.deadlines.of(Chore::Room) {
+            self.check_room();
         }
         if now_us >= self.deadlines.of(Chore::Stop) {
             self.abandon_clients();
@@ -149,7 +150,7 @@ impl Handler {
         let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
         let link = match link {
             Some(id) if self.links.get(id).is_some() => Some(id),
-            _ => self.open_link(server, 0),
+            _ => self.open_shared_link(server, 0),
         };
         if let Some(id) = link
             && let Some(link) = self.links.get_mut(id)
@@ -231,6 +232,7 @@ impl Handler {
         }
         self.raise_fences(&before);
         self.lower_fences();
+        self.retry_waiting(true);
         self.retire_links();
         self.watch_failed_servers();
     }
@@ -271,13 +273,8 @@ impl Handler {
                 LinkState::Resolving { deadline_us }
                 | LinkState::Connecting { deadline_us }
                 | LinkState::Handshaking { deadline_us, .. } => deadline_us,
-                LinkState::Ready => match link.awaiting.front() {
-                    Some(front) if timeout_us > 0 => front.since_us.saturating_add(timeout_us),
-                    _ => {
-                        link.timed = false;
-                        u64::MAX
-                    }
-                },
+                LinkState::Ready if timeout_us > 0 => link.answer_deadline_us(timeout_us),
+                LinkState::Ready => u64::MAX,
             };
             if now_us < deadline_us {
                 self.deadlines.links_by(deadline_us);
@@ -294,10 +291,33 @@ impl Handler {
                 LinkState::Handshaking { .. } => {
                     self.lose_link(id, Loss::Connect(io::ErrorKind::TimedOut.into()));
                 }
-                LinkState::Ready => self.lose_link(id, Loss::TimeOut),
+                LinkState::Ready => self.tell_late(id, timeout_us),
             }
         }
         self.retire_links();
+    }
+
+    /// Tells those whose answer does not come in time. The link lives on, for the sake of the
+    /// others on it, unless the server has said nothing at all for that long since.
+    fn tell_late(&mut self, id: LinkId, timeout_us: u64) {
+        let now_us = self.now_us;
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.is_stalled(now_us, timeout_us) {
+            return self.lose_link(id, Loss::TimeOut);
+        }
+        let late = link.give_up_late(now_us, timeout_us);
+        self.deadlines.links_by(link.answer_deadline_us(timeout_us));
+        let server = link.server;
+        log_notice!(self.log, "h {} s #{} {} requests timed out", self.index, server, late.len());
+        if let Some(target) = self.topology.server(server).cloned()
+            && target.health().fail(Failure::Timeout, now_us, &self.health_rules())
+        {
+            log_notice!(self.log, "server {} mark failure", target.address());
+            self.watch_failed_servers();
+        }
+        for origin in late {
+            self.deliver(origin, replies::SERVER_CONNECTION_CLOSE);
+        }
     }
 
     /// Clients are to be looked at when the first of them may have been idle for too long.
@@ -348,7 +368,7 @@ impl Handler {
                 let is_open = open.is_some_and(|id| self.links.get(id).is_some());
                 match open {
                     Some(id) if is_open => self.ping(id),
-                    _ => drop(self.open_link(server.id(), 0)),
+                    _ => drop(self.open_shared_link(server.id(), 0)),
                 }
             }
         }

@@ -625,6 +625,7 @@ mod tests {
             let name = format!("CUSTOM.{number}{}", "X".repeat(number % 240));
             assert_eq!(self::name(&table, name.as_bytes()), Some(&*name.to_ascii_lowercase()));
         }
+        assert_eq!(table.places.len(), 1 << (64 - table.shift));
         assert_eq!(name(&table, b"custom.5000"), None);
         assert_eq!(name(&table, b"get"), Some("get"));
         assert_eq!(name(&table, b""), None);
@@ -709,6 +710,7 @@ mod tests {
         assert!(table.disable(b"script"));
         assert_eq!(resolve(&table, "script").unwrap().family(), disabled);
         assert_eq!(resolve(&table, "script load x").unwrap().family(), disabled);
+        assert_eq!(resolve(&table, "script nothing").unwrap().family(), disabled);
         assert!(table.disable(b"get"));
         assert!(!table.lookup(b"get").unwrap().retry_safe());
 

@@ -314,15 +314,9 @@ fn stream_options<'a, F: Fn(usize) -> &'a [u8]>(arguments: &Arguments<F>) -> Str
             break;
         }
         options.block |= is("block");
-        // A consumer or a group may be called STREAMS, so values are stepped over. A word that
-        // is not known here may be the option of a later server.
-        index += if is("group") {
-            3
-        } else if is("block") || is("count") || is("claim") {
-            2
-        } else {
-            1
-        };
+        // A group or a consumer may be called STREAMS. The values of all other options are
+        // numbers, and a word that is not known here may be the option of a later server.
+        index += if is("group") { 3 } else { 1 };
     }
     options
 }
@@ -352,7 +346,7 @@ fn sort_clauses<'a, F: Fn(usize) -> &'a [u8]>(
             }
             index += 2;
         } else {
-            index += if is("limit") { 3 } else { 1 };
+            index += 1;
         }
     }
     if let Some(index) = store {
@@ -627,7 +621,6 @@ mod tests {
         // The last STORE counts, and values are not options.
         check("sort k store a store b", "k =b");
         check("sort k by store get store", "k");
-        check("sort k limit store store store d", "k =d");
         check("sort k store", "k");
         check("sort k by", "k");
         check("sort_ro k get x*", "k ?x*");

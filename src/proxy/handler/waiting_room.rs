@@ -1,0 +1,347 @@
+//! Requests that cannot be sent now, and must not be overtaken.
+//!
+//! There are three reasons to wait, and one room for all, because whoever waits for a place (a
+//! slot, or a group) keeps its turn before everybody who comes later for the same place:
+//!
+//! - **Order.** When the topology gives a slot or a group to another master, requests for it may still be
+//!   under way to the old one, and may come back with MOVED. A *fence* stands for the requests
+//!   that one link had in flight at that moment. It falls when they are answered, when the link
+//!   is lost, or when it has stood for too long.
+//! - **Nobody is there.** A request of which not one byte was sent waits for a new master, or for
+//!   the old one to come back, for as long as `FailoverHold` allows.
+//! - **Nothing is known.** After a start, until somebody has told who owns what.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem;
+
+use super::super::replies;
+use super::super::request::{LinkId, Ticket};
+use super::Handler;
+use super::dispatch::{Message, no_server_reply};
+use super::upkeep::Chore;
+use crate::pool::{NoServer, Place, SLOTS, ServerGroup, ServerId, Topology};
+
+/// Who waits, and behind what.
+#[derive(Default)]
+pub(super) struct WaitingRoom {
+    fences: Vec<Fence>,
+    /// Until then, in microseconds of the monotonic clock, no slot at all is known; 0 is over.
+    unlearned_until_us: u64,
+    /// In the order in which they came.
+    waiting: VecDeque<Waiting>,
+    /// How many wait for each place.
+    places: BTreeMap<Place, usize>,
+    bytes: usize,
+}
+
+struct Fence {
+    link: LinkId,
+    /// Offset in the link's log behind the last request that it stands for.
+    until: u64,
+    /// It falls then in any case, in microseconds of the monotonic clock.
+    deadline_us: u64,
+    marks: Box<[bool; SLOTS]>,
+}
+
+/// A request that belongs to one place, with what is needed to send it.
+#[derive(Clone, Copy)]
+pub(super) struct Parcel<'a> {
+    pub place: Place,
+    /// Only a master may get it.
+    pub master: bool,
+    pub database: u32,
+    pub ticket: Ticket,
+    pub request: &'a [u8],
+}
+
+struct Waiting {
+    place: Place,
+    master: bool,
+    database: u32,
+    ticket: Ticket,
+    request: Vec<u8>,
+    /// What its client is told if its time runs out.
+    error: &'static [u8],
+    /// It is not tried before, unless something has changed for the better.
+    not_before_us: u64,
+    /// It is tried for the last time then.
+    deadline_us: u64,
+}
+
+/// A link that answers nothing for this long does not hold up the slots it has lost.
+const PATIENCE_US: u64 = 500_000;
+/// A proxy that has just started waits so long for somebody to tell it who owns what.
+const LEARNING_US: u64 = 1_000_000;
+/// Who waits is tried again this often although nothing seems to have changed.
+const RETRY_US: u64 = 20_000;
+/// Most bytes that wait; beyond, a request is refused, as it was never sent.
+const BYTES_MAX: usize = 16 << 20;
+
+impl WaitingRoom {
+    /// Whether nobody need wait: the only question that is asked for each request.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.fences.is_empty() && self.waiting.is_empty() && self.unlearned_until_us == 0
+    }
+
+    /// Whether a request for this place has to wait for others.
+    pub fn is_closed_for(&self, place: Place) -> bool {
+        self.is_fenced(place) || self.places.contains_key(&place)
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    fn is_fenced(&self, place: Place) -> bool {
+        if self.unlearned_until_us > 0 {
+            return true;
+        }
+        let Some(mark) = mark(place) else { return false };
+        self.fences.iter().any(|fence| fence.marks[mark])
+    }
+
+    /// When somebody must look next; `u64::MAX` is never.
+    fn deadline_us(&self) -> u64 {
+        let unlearned = [self.unlearned_until_us].into_iter().filter(|until_us| *until_us > 0);
+        let fences = self.fences.iter().map(|fence| fence.deadline_us);
+        let waiting = (self.waiting.iter())
+            .filter(|waiting| !self.is_fenced(waiting.place))
+            .map(|waiting| waiting.not_before_us.min(waiting.deadline_us));
+        unlearned.chain(fences).chain(waiting).min().unwrap_or(u64::MAX)
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        self.bytes += waiting.request.len();
+        *self.places.entry(waiting.place).or_default() += 1;
+        self.waiting.push_back(waiting);
+    }
+
+    /// Somebody leaves the room.
+    fn strike_out(&mut self, waiting: &Waiting) {
+        self.bytes -= waiting.request.len();
+        if let Some(count) = self.places.get_mut(&waiting.place) {
+            *count -= 1;
+            if *count == 0 {
+                self.places.remove(&waiting.place);
+            }
+        }
+    }
+}
+
+/// Where a fence has marked this place. Groups whose numbers are far apart may share a mark: then
+/// one waits longer than it has to.
+fn mark(place: Place) -> Option<usize> {
+    match place {
+        Place::Slot(slot) => Some(slot.index()),
+        Place::Group(group) => Some(group.index() % SLOTS),
+        Place::AnyGroup => None,
+    }
+}
+
+impl Handler {
+    /// Lets requests wait while nobody has told yet who owns what.
+    pub(super) fn await_topology(&mut self) {
+        if self.topology.is_cluster() && self.topology.scannable().is_empty() {
+            self.room.unlearned_until_us = self.now_us + LEARNING_US;
+            self.set_room_deadline();
+        }
+    }
+
+    /// Sends a request to the server of its place; if it has to wait, it waits.
+    pub(super) fn send_or_wait(&mut self, parcel: Parcel<'_>) {
+        if !self.room.is_open() && self.room.is_closed_for(parcel.place) {
+            return self.keep(parcel, replies::NO_SERVER_CONNECTION, 0);
+        }
+        if let Err((server, error)) = self.try_to_send(parcel, None) {
+            self.wait_for_server(parcel, server, error);
+        }
+    }
+
+    /// Sends a request to the server of its place, but to none that is `except`, if possible.
+    ///
+    /// # Errors
+    ///
+    /// Who could not be reached, if it is known, and what a client would be told.
+    pub(super) fn try_to_send(
+        &mut self,
+        parcel: Parcel<'_>,
+        except: Option<ServerId>,
+    ) -> Result<(), (Option<ServerId>, &'static [u8])> {
+        let Parcel { place, master, database, ticket, request } = parcel;
+        let server = match except.map(|except| self.choose_another(place, master, except)) {
+            Some(Ok(server)) => Ok(server),
+            _ => self.choose(place, master),
+        };
+        let server = server.map_err(|error| (None, no_server_reply(error)))?;
+        self.send(server, database, Message::passing(request), ticket)
+            .map_err(|error| (Some(server), error))
+    }
+
+    /// A request was not sent because its server, or any, is missing: it waits for better times
+    /// if they may come soon, else its client is told.
+    pub(super) fn wait_for_server(
+        &mut self,
+        parcel: Parcel<'_>,
+        server: Option<ServerId>,
+        error: &'static [u8],
+    ) {
+        let hold_us = self.shared.conf.pool.common.failover_hold_us;
+        let deadline_us = parcel.ticket.since_us.saturating_add(hold_us);
+        let is_unowned = error == no_server_reply(NoServer::SlotNotServed);
+        let down_since_us = server
+            .and_then(|server| self.pools.get(server.index()))
+            .map_or(0, |pool| pool.down_since_us);
+        // Who has been away for longer than anybody is held will not be waited for.
+        let is_given_up = down_since_us > 0 && self.now_us >= down_since_us.saturating_add(hold_us);
+        if is_unowned || is_given_up || self.now_us >= deadline_us {
+            return self.deliver(parcel.ticket.origin, error);
+        }
+        self.refresh_soon();
+        self.keep(parcel, error, RETRY_US);
+    }
+
+    /// A server has refused a request without executing it, for a reason that may pass. False
+    /// when its client has waited long enough.
+    pub(super) fn try_later(&mut self, parcel: Parcel<'_>) -> bool {
+        let hold_us = self.shared.conf.pool.common.failover_hold_us;
+        if self.now_us + RETRY_US >= parcel.ticket.since_us.saturating_add(hold_us) {
+            return false;
+        }
+        self.keep(parcel, replies::NO_SERVER_CONNECTION, RETRY_US);
+        true
+    }
+
+    /// Puts a request into the room.
+    fn keep(&mut self, parcel: Parcel<'_>, error: &'static [u8], pause_us: u64) {
+        let Parcel { place, master, database, ticket, request } = parcel;
+        if self.room.bytes + request.len() > BYTES_MAX {
+            return self.deliver(ticket.origin, error);
+        }
+        let hold_us = self.shared.conf.pool.common.failover_hold_us;
+        self.room.push(Waiting {
+            place,
+            master,
+            database,
+            ticket,
+            request: request.to_vec(),
+            error,
+            not_before_us: self.now_us + pause_us,
+            deadline_us: ticket.since_us.saturating_add(hold_us),
+        });
+        self.set_room_deadline();
+    }
+
+    /// Puts up fences for the slots and groups whose master is another one now.
+    pub(super) fn raise_fences(&mut self, before: &Topology) {
+        let mut changed = Vec::new();
+        for slot in before.changed_slots(&self.topology) {
+            if let Some(master) = before.master_of_slot(slot) {
+                changed.push((master, Place::Slot(slot)));
+            }
+        }
+        for group in before.changed_groups(&self.topology) {
+            if let Some(master) = before.group(group).and_then(ServerGroup::master) {
+                changed.push((master, Place::Group(group)));
+            }
+        }
+        changed.sort_unstable_by_key(|(master, _)| *master);
+        for places in changed.chunk_by(|one, next| one.0 == next.0) {
+            let Some(pool) = self.pools.get(places[0].0.index()) else { continue };
+            // One for each database.
+            for id in pool.links() {
+                let Some(link) = self.links.get(id) else { continue };
+                if link.awaiting.is_empty() {
+                    continue;
+                }
+                let mut marks = Box::new([false; SLOTS]);
+                for mark in places.iter().filter_map(|(_, place)| mark(*place)) {
+                    marks[mark] = true;
+                }
+                let (until, deadline_us) = (link.log.end(), self.now_us + PATIENCE_US);
+                self.room.fences.push(Fence { link: id, until, deadline_us, marks });
+            }
+        }
+        self.set_room_deadline();
+    }
+
+    /// Takes down the fences that have served, and lets go who waited behind them.
+    pub(super) fn lower_fences(&mut self) {
+        let before = (self.room.fences.len(), self.room.unlearned_until_us);
+        if before == (0, 0) {
+            return;
+        }
+        let Handler { room, links, topology, now_us, .. } = self;
+        if !topology.scannable().is_empty() || *now_us >= room.unlearned_until_us {
+            room.unlearned_until_us = 0;
+        }
+        room.fences.retain(|fence| {
+            let is_under_way = links.get(fence.link).is_some_and(|link| {
+                link.awaiting.front().is_some_and(|front| front.offset < fence.until)
+            });
+            is_under_way && *now_us < fence.deadline_us
+        });
+        if (self.room.fences.len(), self.room.unlearned_until_us) != before {
+            self.retry_waiting(true);
+        }
+    }
+
+    /// Its time has come for a fence, or for somebody who waits.
+    pub(super) fn check_room(&mut self) {
+        self.lower_fences();
+        self.retry_waiting(false);
+    }
+
+    /// Tries to send what waits, in its order; `eager` also what was tried just now, because
+    /// something has changed for the better.
+    pub(super) fn retry_waiting(&mut self, eager: bool) {
+        // Whoever comes after one that stays has to stay too, if it is for the same place.
+        let mut stuck = BTreeSet::new();
+        for mut waiting in mem::take(&mut self.room.waiting) {
+            let (place, now_us) = (waiting.place, self.now_us);
+            let is_last_try = now_us >= waiting.deadline_us;
+            let is_due = eager || is_last_try || now_us >= waiting.not_before_us;
+            if self.room.is_fenced(place) || (stuck.contains(&place) && !is_last_try) || !is_due {
+                stuck.insert(place);
+                self.room.waiting.push_back(waiting);
+                continue;
+            }
+            let failed = if stuck.contains(&place) {
+                Err((None, waiting.error))
+            } else {
+                self.try_to_send(waiting.parcel(), None)
+            };
+            match failed {
+                Ok(()) => self.room.strike_out(&waiting),
+                Err((_, error)) if is_last_try => {
+                    self.room.strike_out(&waiting);
+                    self.deliver(waiting.ticket.origin, error);
+                }
+                Err((_, error)) => {
+                    waiting.error = error;
+                    waiting.not_before_us = now_us + RETRY_US;
+                    stuck.insert(place);
+                    self.room.waiting.push_back(waiting);
+                }
+            }
+        }
+        self.set_room_deadline();
+    }
+
+    fn set_room_deadline(&mut self) {
+        self.deadlines.set(Chore::Room, self.room.deadline_us());
+    }
+}
+
+impl Waiting {
+    fn parcel(&self) -> Parcel<'_> {
+        Parcel {
+            place: self.place,
+            master: self.master,
+            database: self.database,
+            ticket: self.ticket,
+            request: &self.request,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! One run: builds everything that a seed asks for, drives it, lets it come to rest and checks
+//! that nothing is left.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use predixy::base::address::Address;
+use predixy::base::random::Random;
+use predixy::conf::Conf;
+use predixy::logger::{Format, Logger, Settings, Target};
+use predixy::proxy::handler::Handler;
+use predixy::proxy::share;
+use predixy::sys::sim::{Faults, World};
+use predixy::sys::{Endpoint, ListenSocket};
+
+use super::client::{Client, Tally};
+use super::cluster::{Cluster, slot_of};
+use super::plan::{ClientChances, Plan, ServerChances};
+use super::script::Script;
+use super::server::Server;
+
+/// Everything there is in a run.
+struct Run {
+    plan: Plan,
+    random: Random,
+    handlers: Vec<Handler>,
+    clients: Vec<Client>,
+    servers: Vec<Server>,
+    cluster: Cluster,
+    script: Script,
+    proxy: Endpoint,
+    logger: Arc<Logger>,
+    /// Passes in which nothing happened although somebody did not want to sleep.
+    spins: u32,
+    /// How often the clock was moved on.
+    naps: u64,
+    passes: u64,
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    pub fingerprint: u64,
+    pub is_lossy: bool,
+    pub tally: Tally,
+}
+
+const PROXY: &str = "10.0.0.1:7617";
+const SECOND: u64 = 1_000_000;
+/// The clients may be at work so long; what is not done then stays undone.
+const WORK_US: u64 = 20 * SECOND;
+/// When all faults are over, everybody has to have their replies after so long.
+const PATIENCE_US: u64 = 60 * SECOND;
+/// No run makes so many passes.
+const PASSES_MAX: u64 = 3_000_000;
+
+/// Runs a seed. Panics if anything is not as it has to be. With `logs` the lines of the proxy's
+/// log are in the trace, whose fingerprint is another one then.
+pub fn run(seed: u64, logs: bool) -> Outcome {
+    let mut random = Random::new(seed);
+    let plan = Plan::draw(&mut random);
+    World::reset(seed, plan.platform.clone());
+    World::note(&format!("{plan:?}"));
+    let mut run = Run::new(plan, random, logs);
+    run.work();
+    run.rest();
+    run.audit();
+    run.end()
+}
+
+impl Run {
+    fn new(plan: Plan, random: Random, logs: bool) -> Run {
+        let addresses: Vec<SocketAddr> = (0..plan.nodes + plan.spare_nodes)
+            .map(|node| SocketAddr::from(([10, 0, 1, 1 + u8::try_from(node).unwrap_or(0)], 7001)))
+            .collect();
+        let cluster = Cluster::new(&addresses, plan.nodes);
+        let mut servers: Vec<Server> = (0..addresses.len()).map(Server::new).collect();
+        for server in &mut servers[..plan.nodes] {
+            server.start(&cluster);
+        }
+        let listed: Vec<String> = addresses[..plan.nodes]
+            .iter()
+            .enumerate()
+            .map(|(node, address)| {
+                let name = format!("node{node}");
+                World::slow_name(&name, &[*address], 300);
+                if plan.by_name {
+                    format!("{name}:{}", address.port())
+                } else {
+                    address.to_string()
+                }
+            })
+            .collect();
+        let logger = match logs {
+            true => Logger::new(&Settings {
+                target: Target::Memory,
+                format: Format::Text,
+                samples: [0, 1, 1, 1, 1, 1],
+                allow_miss_log: true,
+            })
+            .expect("memory is there"),
+            false => Logger::nowhere(),
+        };
+        let text = plan.conf(PROXY, &listed);
+        let conf = Conf::parse(Path::new("sim.conf"), text.as_bytes(), &[]);
+        let conf = conf.unwrap_or_else(|errors| panic!("{errors:?}"));
+        let address = Address::parse(PROXY).expect("an address");
+        let mut listeners = vec![ListenSocket::bind(&address).expect("the address is free")];
+        let (shared, recorders) = share(conf, Arc::clone(&logger), 1000).expect("wakers");
+        let handlers = recorders.into_iter().enumerate().map(|(index, recorder)| {
+            let listeners = std::mem::take(&mut listeners);
+            Handler::new(Arc::clone(&shared), index, listeners, recorder).expect("a multiplexor")
+        });
+        let handlers = handlers.collect();
+        let clients: Vec<Client> =
+            (0..plan.clients).map(|index| Client::new(index, &plan)).collect();
+        let mut slots: Vec<u16> = clients
+            .iter()
+            .flat_map(|client| {
+                (0..client.ledger.len()).map(|key| slot_of(&client.ledger.key(key).name))
+            })
+            .collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let proxy = Endpoint::Ip(PROXY.parse().expect("an address"));
+        Run {
+            script: Script::new(slots),
+            plan,
+            random,
+            handlers,
+            clients,
+            servers,
+            cluster,
+            proxy,
+            logger,
+            spins: 0,
+            naps: 0,
+            passes: 0,
+        }
+    }
+
+    /// One pass: everybody has a turn, in any order; the clock moves on if nobody could do anything.
+    fn pass(&mut self) {
+        let before = World::moves();
+        let start = self.random.index(4);
+        for part in (start..start + 4).map(|part| part % 4) {
+            match part {
+                0 => self.turn_handlers(),
+                1 => {
+                    for server in &mut self.servers {
+                        server.turn(&mut self.cluster, &self.plan, &mut self.random);
+                    }
+                }
+                2 => {
+                    for client in &mut self.clients {
+                        client.turn(&self.cluster, &self.plan, &self.proxy);
+                    }
+                }
+                _ => self.script.turn(&mut self.cluster, &mut self.servers, &self.plan),
+            }
+        }
+        self.passes += 1;
+        assert!(self.passes < PASSES_MAX, "the run does not come to an end");
+        if World::moves() != before {
+            self.spins = 0;
+        } else if World::is_quiet() {
+            self.spins = 0;
+            self.naps += 1;
+            assert!(World::advance(), "everybody sleeps for ever");
+        } else {
+            self.spins += 1;
+            assert!(self.spins < 20, "a handler turns and turns though nothing happens");
+        }
+    }
+
+    fn turn_handlers(&mut self) {
+        let first = self.random.index(self.handlers.len());
+        for index in 0..self.handlers.len() {
+            let place = (first + index) % self.handlers.len();
+            let goes_on = self.handlers[place].turn().expect("a turn");
+            assert!(goes_on, "a handler has stopped");
+            for line in self.logger.take_lines() {
+                World::note(&format!("log: {line}"));
+            }
+        }
+    }
+
+    /// Passes until `done`, or for so long; whether it is done.
+    fn until(&mut self, within_us: u64, mut done: impl FnMut(&mut Run) -> bool) -> bool {
+        let deadline_us = World::now_us() + within_us;
+        World::alarm(deadline_us);
+        while World::now_us() < deadline_us {
+            if done(self) {
+                return true;
+            }
+            self.pass();
+        }
+        done(self)
+    }
+
+    /// The clients ask, and things go wrong.
+    fn work(&mut self) {
+        self.until(WORK_US, |run| run.clients.iter().all(Client::is_content));
+    }
+
+    /// Nothing goes wrong any more; everybody gets what they are owed, and leaves.
+    fn rest(&mut self) {
+        World::note("rest");
+        let Faults { capacity, delay_us, .. } = self.plan.platform.clone();
+        World::set_faults(Faults { capacity, delay_us, ..Faults::none() });
+        self.script.finish(&mut self.cluster, &mut self.servers);
+        self.plan.deeds = Vec::new();
+        self.plan.server = ServerChances::default();
+        self.plan.client = ClientChances::default();
+        for client in &mut self.clients {
+            client.calm_down();
+        }
+        let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
+        assert!(done, "no progress: {}", self.complaints());
+        for client in &mut self.clients {
+            client.leave();
+        }
+        self.until(4 * SECOND, |_| false);
+    }
+
+    fn complaints(&self) -> String {
+        self.clients.iter().map(|client| client.complaint() + "\n").collect()
+    }
+
+    /// Every key is read once more, without any error, and is what the model has.
+    fn audit(&mut self) {
+        World::note("audit");
+        for client in &mut self.clients {
+            client.ledger.check_end(&self.cluster);
+            client.begin_audit();
+        }
+        let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
+        assert!(done, "no progress in the audit: {}", self.complaints());
+    }
+
+    /// Nothing is left of anybody.
+    fn end(mut self) -> Outcome {
+        World::note("end");
+        for client in &mut self.clients {
+            client.leave();
+        }
+        let is_clean = self.until(5 * SECOND, |run| run.leftovers().is_none());
+        assert!(is_clean, "something is left: {:?}", self.leftovers());
+        let naps = self.naps;
+        self.until(3 * SECOND, |_| false);
+        let naps = self.naps - naps;
+        let most = 3_000 / self.plan.refresh_ms.min(1_000) * 200 + 100;
+        assert!(
+            naps < most,
+            "woke {naps} times in three seconds in which nobody asked for anything"
+        );
+        self.handlers.clear();
+        for _ in 0..1_000 {
+            for server in &mut self.servers {
+                server.turn(&mut self.cluster, &self.plan, &mut self.random);
+            }
+            World::advance_by(10_000);
+        }
+        assert_eq!(World::open_sockets(), 0, "sockets are left open");
+        let mut outcome = Outcome {
+            fingerprint: World::fingerprint(),
+            is_lossy: self.plan.allows.lossy,
+            ..Outcome::default()
+        };
+        for client in &self.clients {
+            outcome.tally.replies += client.tally.replies;
+            outcome.tally.errors += client.tally.errors;
+            outcome.tally.losses += client.tally.losses;
+        }
+        outcome
+    }
+
+    /// What should not be there at rest.
+    fn leftovers(&self) -> Option<String> {
+        for (index, handler) in self.handlers.iter().enumerate() {
+            let (clients, split) = (handler.clients(), handler.split());
+            let (in_flight, bytes) = (handler.in_flight(), handler.buffered_bytes());
+            if clients + split + in_flight > 0 || bytes > 0 {
+                return Some(format!(
+                    "handler {index} has {clients} clients, {in_flight} in flight, {split} split, \
+                     {bytes} bytes"
+                ));
+            }
+        }
+        let links: usize = self.servers.iter().map(Server::connections).sum();
+        if World::open_sockets() != 2 * links {
+            return Some(format!("{} sockets for {links} links", World::open_sockets()));
+        }
+        let most = self.handlers.len() * self.servers.len();
+        (links > most).then(|| format!("{links} links, at most {most} are of use"))
+    }
+}

@@ -1,0 +1,352 @@
+//! A simulated server: the connections of one node, and what goes wrong with them. Knows nothing
+//! of clients; what a request does is the cluster's business.
+//!
+//! It is also a check of its own: nothing may come before the handshake is answered, nothing but
+//! whole multi-bulk requests, and no request for slots that differ.
+
+use std::collections::VecDeque;
+
+use predixy::base::address::Address;
+use predixy::base::random::Random;
+use predixy::sys::sim::World;
+use predixy::sys::{ListenSocket, Progress, Socket};
+
+use super::cluster::Cluster;
+use super::plan::Plan;
+use super::wire;
+
+/// The connections of one node.
+pub struct Server {
+    node: usize,
+    listener: Option<ListenSocket>,
+    connections: Vec<Connection>,
+    /// It does nothing until then.
+    pub stalled_until_us: u64,
+    /// It refuses the handshake until then.
+    pub loading_until_us: u64,
+}
+
+struct Connection {
+    socket: Socket,
+    inbox: Vec<u8>,
+    /// Replies, each with the time when it is ready.
+    replies: VecDeque<(u64, Reply)>,
+    outbox: Vec<u8>,
+    steps: Steps,
+    asking: bool,
+    end: End,
+    is_held: bool,
+}
+
+struct Reply {
+    bytes: Vec<u8>,
+    /// It is the last answer of the handshake.
+    opens: bool,
+}
+
+/// How far the handshake has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Steps {
+    Nothing,
+    Authenticated,
+    Readonly,
+    /// PING was answered, but the answer was not sent yet.
+    Greeted,
+    Open,
+}
+
+/// What becomes of a connection when all replies are sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Stay,
+    Close,
+    ShutDown,
+    HasShutDown,
+}
+
+impl Server {
+    /// A server that does not listen.
+    pub fn new(node: usize) -> Server {
+        Server {
+            node,
+            listener: None,
+            connections: Vec::new(),
+            stalled_until_us: 0,
+            loading_until_us: 0,
+        }
+    }
+
+    pub fn start(&mut self, cluster: &Cluster) {
+        let address = Address::Ip(cluster.nodes[self.node].address);
+        self.listener = Some(ListenSocket::bind(&address).expect("the address is free"));
+        self.stalled_until_us = 0;
+    }
+
+    /// Dies: nothing that it has read or is about to send means anything any more.
+    pub fn die(&mut self) {
+        self.listener = None;
+        for connection in self.connections.drain(..) {
+            World::release(&connection.socket);
+            World::cut(&connection.socket);
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Breaks one connection.
+    pub fn cut_one(&mut self, random: &mut Random) {
+        if let Some(connection) = self.connections.get(random.index(self.connections.len())) {
+            World::cut(&connection.socket);
+        }
+    }
+
+    /// Closes connections that have nothing to do, or all.
+    pub fn close_some(&mut self, all: bool) {
+        self.connections.retain(|connection| {
+            let idle = connection.inbox.is_empty()
+                && connection.replies.is_empty()
+                && connection.outbox.is_empty();
+            !(all || idle)
+        });
+    }
+
+    /// Holds back what travels, or lets it go.
+    pub fn hold(&mut self, hold: bool) {
+        for connection in &mut self.connections {
+            if connection.is_held != hold {
+                connection.is_held = hold;
+                if hold {
+                    World::hold(&connection.socket)
+                } else {
+                    World::release(&connection.socket)
+                }
+            }
+        }
+    }
+
+    /// Accepts, reads, executes and replies, as far as it can now.
+    pub fn turn(&mut self, cluster: &mut Cluster, plan: &Plan, random: &mut Random) {
+        if World::now_us() < self.stalled_until_us {
+            return;
+        }
+        while let Some(listener) = &self.listener
+            && let Some((socket, _)) = listener.accept().expect("the test's own listener")
+        {
+            let steps = if plan.password { Steps::Nothing } else { Steps::Authenticated };
+            self.connections.push(Connection {
+                socket,
+                inbox: Vec::new(),
+                replies: VecDeque::new(),
+                outbox: Vec::new(),
+                steps,
+                asking: false,
+                end: End::Stay,
+                is_held: false,
+            });
+        }
+        let loading = World::now_us() < self.loading_until_us;
+        let node = self.node;
+        self.connections.retain_mut(|connection| {
+            connection.turn(&mut Desk { node, loading, cluster, plan, random })
+        });
+    }
+}
+
+/// What a connection works with.
+struct Desk<'a> {
+    node: usize,
+    loading: bool,
+    cluster: &'a mut Cluster,
+    plan: &'a Plan,
+    random: &'a mut Random,
+}
+
+impl Desk<'_> {
+    fn chance(&mut self, chances: u64) -> bool {
+        chances != 0 && self.random.one_in(chances)
+    }
+}
+
+impl Connection {
+    /// False when it has ended.
+    fn turn(&mut self, desk: &mut Desk<'_>) -> bool {
+        let mut room = [0; 8192];
+        let mut is_over = false;
+        // It goes on reading while it has replies to send, as Redis does.
+        while !is_over {
+            match self.socket.read(&mut room) {
+                Ok(Progress::Moved(length)) => self.inbox.extend_from_slice(&room[..length]),
+                Ok(Progress::WouldBlock) => break,
+                Ok(Progress::Closed) | Err(_) => is_over = true,
+            }
+        }
+        // Requests that came before the end are executed, as Redis may.
+        if !self.take_requests(desk) || is_over {
+            return false;
+        }
+        self.send()
+    }
+
+    /// False when the connection is to be closed at once.
+    fn take_requests(&mut self, desk: &mut Desk<'_>) -> bool {
+        let mut at = 0;
+        while self.end == End::Stay {
+            let taken = wire::take_command(&self.inbox[at..]);
+            let taken =
+                taken.unwrap_or_else(|error| panic!("a server got what is no request: {error}"));
+            let Some((words, length)) = taken else { break };
+            at += length;
+            if !self.take(desk, &words) {
+                return false;
+            }
+        }
+        self.inbox.drain(..at);
+        if self.end == End::Stay
+            && self.inbox.len() > 1_000
+            && desk.chance(desk.plan.server.early_error)
+        {
+            World::note("server: refuses a request that is not whole");
+            self.reply(desk, b"-ERR Protocol error: too big for me\r\n".to_vec());
+            self.end = End::Close;
+        }
+        true
+    }
+
+    /// Takes one request. False when the connection is to be closed at once.
+    fn take(&mut self, desk: &mut Desk<'_>, words: &[Vec<u8>]) -> bool {
+        let name = words[0].to_ascii_lowercase();
+        if self.take_handshake(desk, &name, words) {
+            return true;
+        }
+        assert!(
+            self.steps == Steps::Open,
+            "{} came before the handshake was answered ({:?})",
+            wire::shown(&name),
+            self.steps
+        );
+        let asking = std::mem::take(&mut self.asking);
+        let reply = match &*name {
+            b"asking" => {
+                self.asking = true;
+                b"+OK\r\n".to_vec()
+            }
+            b"ping" => b"+PONG\r\n".to_vec(),
+            b"cluster" => wire::bulk(desk.cluster.describe(desk.node).as_bytes()),
+            _ => desk.cluster.execute(desk.node, asking, words),
+        };
+        World::note(&format!(
+            "server {}: {} {} -> {}",
+            desk.node,
+            wire::shown(&name),
+            words.get(1).map(|word| wire::shown(word)).unwrap_or_default(),
+            wire::shown(&reply)
+        ));
+        self.reply_or_fail(desk, reply)
+    }
+
+    fn reply_or_fail(&mut self, desk: &mut Desk<'_>, reply: Vec<u8>) -> bool {
+        let chances = desk.plan.server.clone();
+        if desk.chance(chances.close) {
+            World::note("server: closes instead of replying");
+            return false;
+        }
+        if desk.chance(chances.garbage) {
+            World::note("server: sends garbage");
+            let kinds = [
+                &b"?what\r\n"[..],
+                b"$x\r\n",
+                b"*-7\r\n",
+                b"\r\n\r\n",
+                b":1x\r\n",
+                b"$5\r\nabcdefg\r\n",
+            ];
+            let garbage = kinds[desk.random.index(kinds.len())];
+            self.reply(desk, garbage.to_vec());
+            return true;
+        }
+        if desk.chance(chances.cut_reply) {
+            World::note("server: sends a part of a reply and closes");
+            let length = desk.random.index(reply.len());
+            self.reply(desk, reply[..length].to_vec());
+            self.end = End::Close;
+            return true;
+        }
+        if desk.chance(chances.half_close) {
+            World::note("server: shuts down its half");
+            self.end = End::ShutDown;
+        }
+        self.reply(desk, reply);
+        true
+    }
+
+    /// Whether the request was a step of the handshake.
+    fn take_handshake(&mut self, desk: &mut Desk<'_>, name: &[u8], words: &[Vec<u8>]) -> bool {
+        let (reply, next) = match (name, self.steps) {
+            (b"auth", Steps::Nothing) if words[1] == b"sesame" => ("+OK", Steps::Authenticated),
+            (b"readonly", Steps::Authenticated) => ("+OK", Steps::Readonly),
+            (b"ping", Steps::Readonly) if desk.loading => {
+                ("-LOADING Redis is loading the dataset in memory", Steps::Readonly)
+            }
+            (b"ping", Steps::Readonly) => ("+PONG", Steps::Greeted),
+            _ => return false,
+        };
+        self.steps = next;
+        self.reply(desk, format!("{reply}\r\n").into_bytes());
+        if let Some((_, last)) = self.replies.back_mut() {
+            last.opens = next == Steps::Greeted;
+        }
+        true
+    }
+
+    fn reply(&mut self, desk: &mut Desk<'_>, bytes: Vec<u8>) {
+        let before_us = self.replies.back().map_or(0, |(ready_us, _)| *ready_us);
+        let takes_us = desk.random.below(desk.plan.reply_us + 1);
+        let ready_us = before_us.max(World::now_us() + takes_us);
+        if takes_us > 0 {
+            World::alarm(ready_us);
+        }
+        self.replies.push_back((ready_us, Reply { bytes, opens: false }));
+    }
+
+    /// False when the connection has ended.
+    fn send(&mut self) -> bool {
+        loop {
+            while let Some((ready_us, _)) = self.replies.front()
+                && *ready_us <= World::now_us()
+                && self.outbox.len() < 65_536
+                && let Some((_, reply)) = self.replies.pop_front()
+            {
+                self.outbox.extend(reply.bytes);
+                if reply.opens {
+                    self.steps = Steps::Open;
+                }
+            }
+            if self.outbox.is_empty() {
+                break;
+            }
+            match self.socket.write(&self.outbox) {
+                Ok(Progress::Moved(length)) => drop(self.outbox.drain(..length)),
+                Ok(Progress::WouldBlock) => return true,
+                Ok(Progress::Closed) | Err(_) => return false,
+            }
+        }
+        if self.replies.is_empty() {
+            match self.end {
+                End::Close => return false,
+                End::ShutDown => {
+                    // What comes from now on is read and not answered.
+                    self.end = End::HasShutDown;
+                    return self.socket.shut_down_write().is_ok();
+                }
+                End::Stay | End::HasShutDown => {}
+            }
+        }
+        true
+    }
+}
