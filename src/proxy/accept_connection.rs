@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use super::auth::IdentityId;
+use super::recent_writes::RecentWrites;
 use super::session::Session;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::request_parser::RequestParser;
@@ -26,6 +27,8 @@ pub struct AcceptConnection {
     pub database: u32,
     /// Who it has shown itself to be; an index of the Authority.
     pub identity: Option<IdentityId>,
+    /// Where it has written lately, if that matters.
+    pub writes: Option<Box<RecentWrites>>,
     /// Where in a request the bytes in `inbox` end.
     pub parser: RequestParser,
     /// The beginning of a request that is not complete, or requests that wait for their turn.
@@ -93,6 +96,7 @@ impl AcceptConnection {
             name: Box::default(),
             database: 0,
             identity: None,
+            writes: None,
             parser: RequestParser::new(),
             inbox: None,
             session: None,
@@ -127,6 +131,11 @@ impl AcceptConnection {
     /// How many replies it is owed.
     pub fn owed(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Whether it has sent nothing after request `sequence`.
+    pub fn is_last(&self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.first) as usize + 1 == self.pending.len()
     }
 
     /// Whether nothing is in flight for it and nothing waits to be read by it.

@@ -42,7 +42,11 @@ impl Handler {
                 return Taken::Now;
             }
         };
-        let link = match self.choose(place, request.needs_master()) {
+        let mut master = request.needs_master();
+        if self.read_your_writes_us > 0 {
+            master |= self.reads_own_writes(id, place, request.command.needs_master());
+        }
+        let link = match self.choose(place, master) {
             Ok(server) => {
                 self.lend_link(server, request.database).ok_or(replies::NO_SERVER_CONNECTION)
             }

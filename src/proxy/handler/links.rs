@@ -134,7 +134,7 @@ impl Handler {
 
     /// Begins to connect. Requests can be put in line at once.
     #[cold]
-    fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+    pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
         let target = Arc::clone(self.topology.server(server)?);
         let common = &self.shared.conf.pool.common;
         let deadline_us = self.now_us + common.connect_timeout_us;
@@ -399,6 +399,10 @@ impl Handler {
             };
             let reply = &scratch[begin..end];
             let Some(awaiting) = link.awaiting.front().copied() else {
+                if self.take_message(id, reply) {
+                    (begin, at) = (end, end);
+                    continue;
+                }
                 return self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
             };
             if !link.has_sent(&awaiting) {
@@ -497,6 +501,13 @@ impl Handler {
     /// A reply that is more than something to pass on; of a large one the last piece.
     fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8], is_whole: bool) {
         if let Origin::Proxy(errand) = awaiting.origin {
+            if errand == Errand::Ping && self.take_message(id, reply) {
+                // It came in between; the answer is still to come.
+                if let Some(link) = self.links.get_mut(id) {
+                    link.awaiting.push_front(*awaiting);
+                }
+                return;
+            }
             return self.take_errand_reply(id, errand, reply);
         }
         let is_error = is_whole && reply[0] == b'-';
@@ -553,14 +564,11 @@ impl Handler {
     }
 
     /// The server has refused a request for a reason that may pass. Nothing was executed, so it
-    /// may be sent again, unless its client has others under way behind it, which it would come
-    /// after then. True when it is.
+    /// may be sent again, unless its client has sent others since, which it would come after then. True when it is.
     fn try_refused_later(&mut self, id: LinkId, awaiting: &Awaiting) -> bool {
         let Some(link) = self.links.get(id) else { return false };
-        let client = self.client_of(awaiting.origin);
-        if client.is_none()
-            || link.awaiting.iter().any(|later| self.client_of(later.origin) == client)
-        {
+        let Some((client, sequence)) = self.asker_of(awaiting.origin) else { return false };
+        if !self.clients.get(client).is_some_and(|client| client.is_last(sequence)) {
             return false;
         }
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
@@ -569,15 +577,25 @@ impl Handler {
         let (request, database) = (request.to_vec(), link.database);
         let Some((place, master)) = self.place_of(&request) else { return false };
         let ticket = awaiting.ticket();
-        let master = master || self.is_in_session(ticket.origin);
+        let master =
+            master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }
 
     /// The client that gets the reply, directly or as a part of a larger one.
-    fn client_of(&self, origin: Origin) -> Option<ClientId> {
+    pub(super) fn client_of(&self, origin: Origin) -> Option<ClientId> {
+        self.asker_of(origin).map(|(client, _)| client)
+    }
+
+    /// The same with the number of its request.
+    pub(super) fn asker_of(&self, origin: Origin) -> Option<(ClientId, u32)> {
         match origin {
-            Origin::Client { client, .. } | Origin::Session { client, .. } => Some(client),
-            Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
+            Origin::Client { client, sequence } | Origin::Session { client, sequence, .. } => {
+                Some((client, sequence))
+            }
+            Origin::Part { whole, .. } => {
+                self.wholes.get(whole).map(|whole| (whole.client, whole.sequence))
+            }
             Origin::Proxy(_) | Origin::Nobody => None,
         }
     }
@@ -597,10 +615,24 @@ impl Handler {
             return false;
         };
         let request = request.to_vec();
-        match self.read_redirect(id, reply) {
-            Some((server, ask)) => self.follow(server, ask, &request, awaiting.again()).is_ok(),
-            None => false,
+        let Some(slot) = Slot::new(u64::from(slot)) else { return false };
+        let Some((place, master)) = self.place_of(&request) else { return false };
+        let ticket = awaiting.again();
+        let parcel = Parcel { place, master, database: 0, ticket, request: &request };
+        if self.room.has_waiting_for(place) {
+            // Some of them may be older: it takes its place among them, and goes with them.
+            self.send_or_wait(parcel);
+            self.server_at(&address, slot, ask);
+        } else {
+            let Some(server) = self.server_at(&address, slot, ask) else { return false };
+            if let Err(error) = self.follow(server, ask, &request, ticket) {
+                self.wait_for_server(parcel, Some(server), error);
+            }
         }
+        if !ask {
+            self.refresh_soon();
+        }
+        true
     }
 
     /// Who is meant by MOVED or ASK, and whether it is ASK. MOVED is remembered.
@@ -665,18 +697,25 @@ impl Handler {
 
     /// A reply to something that the proxy asked on its own behalf.
     fn take_errand_reply(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let server = link.server;
+        let mut whole = mem::take(&mut link.collected);
+        let reply = if whole.is_empty() {
+            reply
+        } else {
+            whole.extend_from_slice(reply);
+            &whole
+        };
         match errand {
             Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
                 self.take_handshake_step(id, errand, reply);
             }
             Errand::Asking => {}
-            Errand::ClusterNodes => {
-                let Some(link) = self.links.get_mut(id) else { return };
-                let server = link.server;
-                let mut whole = mem::take(&mut link.collected);
-                whole.extend_from_slice(reply);
-                self.take_cluster_nodes(server, &whole);
+            Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
+            Errand::Sentinel(question, group) => {
+                self.take_sentinel_answer(id, question, group, reply);
             }
+            Errand::Subscribe => self.take_subscription(id, reply),
         }
     }
 

@@ -359,7 +359,10 @@ impl Handler {
         self.begin_on_link(id);
         let Some(transaction) = self.transaction_of(id) else { return Ok(()) };
         transaction.executing = Some(request.sequence);
-        let link = transaction.link;
+        let (link, place) = (transaction.link, transaction.place);
+        if let Some(place) = place.filter(|_| self.read_your_writes_us > 0) {
+            self.reads_own_writes(id, place, true);
+        }
         self.send_step(link, id, Step::Exec, EXEC, request.ticket(self.now_us));
         self.let_wait(id);
         Ok(())
