@@ -608,14 +608,15 @@ impl Handler {
 
     /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
     fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
-        let Some(link) = self.links.get(id).filter(|_| awaiting.hops < HOPS_MAX) else {
+        if awaiting.hops >= HOPS_MAX {
             return false;
-        };
+        }
+        let Some((address, slot, ask)) = self.parse_redirect(id, reply) else { return false };
+        let Some(link) = self.links.get(id) else { return false };
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };
         let request = request.to_vec();
-        let Some(slot) = Slot::new(u64::from(slot)) else { return false };
         let Some((place, master)) = self.place_of(&request) else { return false };
         let ticket = awaiting.again();
         let parcel = Parcel { place, master, database: 0, ticket, request: &request };
@@ -635,16 +636,21 @@ impl Handler {
         true
     }
 
-    /// Who is meant by MOVED or ASK, and whether it is ASK. MOVED is remembered.
-    pub(super) fn read_redirect(&mut self, id: LinkId, reply: &[u8]) -> Option<(ServerId, bool)> {
+    /// Where MOVED or ASK of a server points, and whether it is ASK.
+    fn parse_redirect(&self, id: LinkId, reply: &[u8]) -> Option<(Address, Slot, bool)> {
         if !self.topology.is_cluster() {
             return None;
         }
         let redirect = Redirect::parse(reply)?;
         let answered = self.topology.server(self.links.get(id)?.server)?;
-        let (ask, slot) = (redirect.ask, Slot::new(u64::from(redirect.slot))?);
         let answered = answered.endpoints().next().unwrap_or(answered.address());
-        let address = redirect.address(answered);
+        let (ask, slot) = (redirect.ask, Slot::new(u64::from(redirect.slot))?);
+        Some((redirect.address(answered), slot, ask))
+    }
+
+    /// Who is meant by MOVED or ASK, and whether it is ASK. MOVED is remembered.
+    pub(super) fn read_redirect(&mut self, id: LinkId, reply: &[u8]) -> Option<(ServerId, bool)> {
+        let (address, slot, ask) = self.parse_redirect(id, reply)?;
         let server = self.server_at(&address, slot, ask)?;
         if !ask {
             self.refresh_soon();
