@@ -33,7 +33,7 @@ static:
 
 try: all
 	@sh ci/need.sh redis-server redis-cli
-	@sh ci/try.sh "$(BUILT)/release/predixy"
+	@exec sh ci/try.sh "$(BUILT)/release/predixy"
 
 test:
 	@sh ci/need.sh cargo cc clippy rustfmt redis-server redis-cli redis-benchmark

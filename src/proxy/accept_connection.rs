@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::mem;
 
 use super::auth::IdentityId;
+use super::recent_writes::RecentWrites;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::request_parser::RequestParser;
 use crate::sys::{Peer, Socket};
@@ -25,6 +26,8 @@ pub struct AcceptConnection {
     pub database: u32,
     /// Who it has shown itself to be; an index of the Authority.
     pub identity: Option<IdentityId>,
+    /// Where it has written lately, if that matters.
+    pub writes: Option<Box<RecentWrites>>,
     /// Where in a request the bytes in `inbox` end.
     pub parser: RequestParser,
     /// The beginning of a request that is not complete, or requests that wait for their turn.
@@ -90,6 +93,7 @@ impl AcceptConnection {
             name: Box::default(),
             database: 0,
             identity: None,
+            writes: None,
             parser: RequestParser::new(),
             inbox: None,
             held: None,

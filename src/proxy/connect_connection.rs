@@ -49,7 +49,8 @@ pub struct ConnectConnection {
     pub timed: bool,
     /// When somebody was last given up, in microseconds of the monotonic clock.
     pub late_us: u64,
-    /// When it is closed although not all is answered, because its server is gone; 0 is never.
+    /// Since when its server is known to be gone, in microseconds of the monotonic clock; 0 is
+    /// not at all.
     pub retired_us: u64,
 }
 

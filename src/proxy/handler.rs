@@ -6,7 +6,7 @@
 //! goes, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
 //! `report` writes INFO, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
-//! what time asks for.
+//! what time asks for, `sentinel` follows what Sentinels say.
 
 mod dispatch;
 mod intake;
@@ -14,6 +14,7 @@ mod links;
 mod local;
 mod report;
 mod loss;
+mod sentinel;
 mod upkeep;
 mod waiting_room;
 
@@ -38,6 +39,7 @@ use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
 use intake::Reader;
+use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
 use waiting_room::WaitingRoom;
 
@@ -50,6 +52,8 @@ pub struct Handler {
     events: Vec<Event>,
     /// Some latency monitor is configured.
     measures: bool,
+    /// How long a client that wrote reads from the master, in microseconds; 0 is not at all.
+    read_your_writes_us: u64,
     /// Everybody may do everything.
     is_open: bool,
     listeners: Vec<ListenSocket>,
@@ -64,6 +68,8 @@ pub struct Handler {
     topology: Arc<Topology>,
     /// What a server said about the cluster the last time, and the topology that it led to.
     last_view: Option<(u64, Vec<NodeLine>)>,
+    /// What Sentinels have said, if there are any.
+    sentinels: SentinelWatch,
     random: Random,
     /// The time at the top of this turn: the only clock that requests see.
     now_us: u64,
@@ -113,6 +119,7 @@ impl Handler {
             log: Log::new(Arc::clone(&shared.logger)),
             multiplexor,
             events: Vec::new(),
+            read_your_writes_us: shared.conf.pool.common.read_your_writes_us,
             is_open: shared.authority.is_open(),
             measures: !recorder.monitors().monitors().is_empty(),
             listeners,
@@ -126,6 +133,7 @@ impl Handler {
             pools: Vec::new(),
             topology: shared.current.load(),
             last_view: None,
+            sentinels: SentinelWatch::default(),
             random: Random::new(random::seed()),
             now_us,
             deadlines: Deadlines::default(),
@@ -237,6 +245,7 @@ impl Handler {
             match mail {
                 Mail::Client(socket, peer) => self.adopt(socket, peer),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
+                Mail::Refresh => self.refresh_soon(),
             }
         }
     }

@@ -9,6 +9,7 @@ use super::accept_connection::AcceptConnection;
 use super::connect_connection::ConnectConnection;
 use super::whole::Whole;
 use crate::base::slab::Id;
+use crate::pool::GroupId;
 use crate::resp::command::CommandId;
 
 /// Names a client of one handler.
@@ -56,6 +57,23 @@ pub enum Errand {
     Asking,
     /// `CLUSTER NODES`: who owns which slots.
     ClusterNodes,
+    /// `SENTINEL`, about a group.
+    Sentinel(Question, GroupId),
+    /// `SUBSCRIBE`: a Sentinel is to tell what happens.
+    Subscribe,
+}
+
+/// What a Sentinel is asked about a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// How sure it is who the master is.
+    Master,
+    /// Where the master is.
+    Address,
+    /// Who follows it.
+    Replicas,
+    /// Which other Sentinels watch it.
+    Sentinels,
 }
 
 /// A request that a server has yet to answer; they wait in the order they were sent.
@@ -107,6 +125,8 @@ impl Errand {
             Errand::Ping => "ping",
             Errand::Asking => "asking",
             Errand::ClusterNodes => "cluster nodes",
+            Errand::Sentinel(..) => "sentinel",
+            Errand::Subscribe => "subscribe",
         }
     }
 
@@ -116,9 +136,20 @@ impl Errand {
     }
 }
 
+impl Question {
+    /// In the order in which they are asked.
+    pub const ALL: [Question; 4] =
+        [Question::Master, Question::Address, Question::Replicas, Question::Sentinels];
+}
+
 impl Awaiting {
     /// Whether the proxy itself asked this.
     pub fn is_errand(&self, errand: Errand) -> bool {
         self.origin == Origin::Proxy(errand)
+    }
+
+    /// Whether the proxy asked a Sentinel about some group.
+    pub fn is_question(&self) -> bool {
+        matches!(self.origin, Origin::Proxy(Errand::Sentinel(..)))
     }
 }

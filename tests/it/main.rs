@@ -10,6 +10,7 @@
 
 mod support;
 
+mod addresses;
 mod command_line;
 mod command_table;
 mod compat_doc;
@@ -23,12 +24,15 @@ mod long_keys;
 mod malformed;
 mod multi_key;
 mod protocol;
+mod read_policy;
 mod redirect;
 mod replies;
 mod resharding;
+mod sentinel_pool;
 mod shutdown;
 mod single_key;
 mod slow_clients;
+mod standalone_pool;
 mod timeouts;
 mod tools;
 mod topology;

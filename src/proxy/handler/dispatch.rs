@@ -240,10 +240,14 @@ impl Handler {
 
     #[inline]
     fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
-        if !self.room.is_open() {
-            return self.send_or_wait(request.parcel(place, self.now_us));
+        let mut master = request.command.needs_master();
+        if self.read_your_writes_us > 0 {
+            master = self.reads_own_writes(request.client, place, master);
         }
-        let (server, error) = match self.choose(place, request.command.needs_master()) {
+        if !self.room.is_open() {
+            return self.send_or_wait(Parcel { master, ..request.parcel(place, self.now_us) });
+        }
+        let (server, error) = match self.choose(place, master) {
             Ok(server) => {
                 let ticket = request.ticket(self.now_us);
                 match self.send(server, request.database, request.message, ticket) {
@@ -253,7 +257,31 @@ impl Handler {
             }
             Err(error) => (None, no_server_reply(error)),
         };
-        self.wait_for_server(request.parcel(place, self.now_us), server, error);
+        let parcel = Parcel { master, ..request.parcel(place, self.now_us) };
+        self.wait_for_server(parcel, server, error);
+    }
+
+    /// Whether a request has to go to the master of a place: because it writes, which is
+    /// remembered, or because its client has written there lately.
+    #[cold]
+    fn reads_own_writes(&mut self, id: ClientId, place: Place, writes: bool) -> bool {
+        let Some(client) = self.clients.get_mut(id) else { return writes };
+        if writes {
+            let until_us = self.now_us.saturating_add(self.read_your_writes_us);
+            client.writes.get_or_insert_default().note(place, self.now_us, until_us);
+            return true;
+        }
+        client.writes.as_ref().is_some_and(|writes| writes.covers(place, self.now_us))
+    }
+
+    /// Whether who asked has written to a place lately, and has to read it from the master.
+    pub(super) fn has_written(&self, origin: Origin, place: Place) -> bool {
+        if self.read_your_writes_us == 0 {
+            return false;
+        }
+        let client = self.client_of(origin).and_then(|client| self.clients.get(client));
+        let writes = client.and_then(|client| client.writes.as_ref());
+        writes.is_some_and(|writes| writes.covers(place, self.now_us))
     }
 
     /// Sends a request that does not depend on a key to any server that may take it.
@@ -338,7 +366,10 @@ impl Handler {
                 let end = request.arguments.encoded_range(key + step - 1).end;
                 part_request.put(&bytes[start..end]);
             }
-            let parcel = request.parcel(group[0].0, self.now_us);
+            let mut parcel = request.parcel(group[0].0, self.now_us);
+            if self.read_your_writes_us > 0 {
+                parcel.master = self.reads_own_writes(request.client, parcel.place, parcel.master);
+            }
             let origin = Origin::Part { whole, part };
             let ticket = Ticket { origin, ..parcel.ticket };
             self.send_or_wait(Parcel { ticket, request: &part_request, ..parcel });
@@ -369,8 +400,7 @@ impl Handler {
     /// A server for a request that does not depend on a key.
     pub(super) fn any_server(&mut self, master: bool) -> Option<ServerId> {
         if master {
-            let count = self.topology.masters().count();
-            self.topology.masters().nth(self.random.index(count))
+            self.topology.any_master(&mut self.random)
         } else {
             self.topology.any(&mut self.random)
         }

@@ -125,7 +125,7 @@ impl Handler {
 
     /// Begins to connect. Requests can be put in line at once.
     #[cold]
-    fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+    pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
         let target = Arc::clone(self.topology.server(server)?);
         let common = &self.shared.conf.pool.common;
         let deadline_us = self.now_us + common.connect_timeout_us;
@@ -390,6 +390,10 @@ impl Handler {
             };
             let reply = &scratch[begin..end];
             let Some(awaiting) = link.awaiting.front().copied() else {
+                if self.take_message(id, reply) {
+                    (begin, at) = (end, end);
+                    continue;
+                }
                 return self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
             };
             if !link.has_sent(&awaiting) {
@@ -482,6 +486,13 @@ impl Handler {
     /// A reply that is more than something to pass on.
     fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) {
         if let Origin::Proxy(errand) = awaiting.origin {
+            if errand == Errand::Ping && self.take_message(id, reply) {
+                // It came in between; the answer is still to come.
+                if let Some(link) = self.links.get_mut(id) {
+                    link.awaiting.push_front(*awaiting);
+                }
+                return;
+            }
             return self.take_errand_reply(id, errand, reply);
         }
         if reply[0] == b'-' && self.take_error(id, awaiting, reply) {
@@ -543,11 +554,16 @@ impl Handler {
         let (request, database) = (request.to_vec(), link.database);
         let Some((place, master)) = self.place_of(&request) else { return false };
         let ticket = awaiting.ticket();
+        let master = master || self.has_written(ticket.origin, place);
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }
 
-    /// The client that gets the reply, directly or as a part of a larger one, and the number of
-    /// its request.
+    /// The client that gets the reply, directly or as a part of a larger one.
+    pub(super) fn client_of(&self, origin: Origin) -> Option<ClientId> {
+        self.asker_of(origin).map(|(client, _)| client)
+    }
+
+    /// The same with the number of its request.
     pub(super) fn asker_of(&self, origin: Origin) -> Option<(ClientId, u32)> {
         match origin {
             Origin::Client { client, sequence } => Some((client, sequence)),
@@ -639,18 +655,25 @@ impl Handler {
 
     /// A reply to something that the proxy asked on its own behalf.
     fn take_errand_reply(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let server = link.server;
+        let mut whole = mem::take(&mut link.collected);
+        let reply = if whole.is_empty() {
+            reply
+        } else {
+            whole.extend_from_slice(reply);
+            &whole
+        };
         match errand {
             Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
                 self.take_handshake_step(id, errand, reply);
             }
             Errand::Asking => {}
-            Errand::ClusterNodes => {
-                let Some(link) = self.links.get_mut(id) else { return };
-                let server = link.server;
-                let mut whole = mem::take(&mut link.collected);
-                whole.extend_from_slice(reply);
-                self.take_cluster_nodes(server, &whole);
+            Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
+            Errand::Sentinel(question, group) => {
+                self.take_sentinel_answer(id, question, group, reply);
             }
+            Errand::Subscribe => self.take_subscription(id, reply),
         }
     }
 

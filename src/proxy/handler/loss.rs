@@ -34,12 +34,14 @@ impl Handler {
     /// provably safe: nothing of it was sent, or it is a read.
     pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
         let Some(mut link) = self.links.remove(id) else { return };
+        let was_listening = self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();
         self.tell_loss(&link, &loss);
         let was_ready = link.state == LinkState::Ready;
         self.count_failure(&link, &loss);
         let mut awaiting = mem::take(&mut link.awaiting);
-        if was_ready && !link.is_private && !awaiting.is_empty() && !matches!(loss, Loss::Retired) {
+        let was_shared = !link.is_private && !was_listening;
+        if was_ready && was_shared && !awaiting.is_empty() && !matches!(loss, Loss::Retired) {
             // Whether the server is well is found out at once, not by the next client.
             self.open_shared_link(link.server, link.database);
         }
@@ -115,6 +117,7 @@ impl Handler {
         let Some((place, master)) = self.place_of(request) else {
             return self.deliver(ticket.origin, replies::NO_SERVER_CONNECTION);
         };
+        let master = master || self.has_written(ticket.origin, place);
         let parcel = Parcel { place, master, database: lost.database, ticket, request };
         if !self.room.is_open() && self.room.is_closed_for(place) {
             return self.send_or_wait(parcel);

@@ -3,7 +3,7 @@
 //! There are three reasons to wait, and one room for all, because whoever waits for a place (a
 //! slot, or a group) keeps its turn before everybody who comes later for the same place:
 //!
-//! - **Order.** When the topology gives a slot to another master, requests for it may still be
+//! - **Order.** When the topology gives a slot or a group to another master, requests for it may still be
 //!   under way to the old one, and may come back with MOVED. A *fence* stands for the requests
 //!   that one link had in flight at that moment. It falls when they are answered, when the link
 //!   is lost, or when it has stood for too long.
@@ -19,7 +19,7 @@ use super::super::request::{LinkId, Ticket};
 use super::Handler;
 use super::dispatch::{Message, no_server_reply};
 use super::upkeep::Chore;
-use crate::pool::{NoServer, Place, SLOTS, ServerId, Topology};
+use crate::pool::{NoServer, Place, SLOTS, ServerGroup, ServerId, Topology};
 
 /// Who waits, and behind what.
 #[derive(Default)]
@@ -42,7 +42,7 @@ struct Fence {
     until: u64,
     /// It falls then in any case, in microseconds of the monotonic clock.
     deadline_us: u64,
-    slots: Box<[bool; SLOTS]>,
+    marks: Box<[bool; SLOTS]>,
 }
 
 /// A request that belongs to one place, with what is needed to send it.
@@ -104,8 +104,11 @@ impl WaitingRoom {
     }
 
     fn is_fenced(&self, place: Place) -> bool {
-        let Place::Slot(slot) = place else { return false };
-        self.unlearned_until_us > 0 || self.fences.iter().any(|fence| fence.slots[slot.index()])
+        if self.unlearned_until_us > 0 {
+            return true;
+        }
+        let Some(mark) = mark(place) else { return false };
+        self.fences.iter().any(|fence| fence.marks[mark])
     }
 
     /// When somebody must look next; `u64::MAX` is never.
@@ -145,6 +148,16 @@ impl WaitingRoom {
                 self.places.remove(&waiting.place);
             }
         }
+    }
+}
+
+/// Where a fence has marked this place. Groups whose numbers are far apart may share a mark: then
+/// one waits longer than it has to.
+fn mark(place: Place) -> Option<usize> {
+    match place {
+        Place::Slot(slot) => Some(slot.index()),
+        Place::Group(group) => Some(group.index() % SLOTS),
+        Place::AnyGroup => None,
     }
 }
 
@@ -246,28 +259,35 @@ impl Handler {
         self.room.push(waiting);
     }
 
-    /// Puts up fences for the slots whose master is another one now.
+    /// Puts up fences for the slots and groups whose master is another one now.
     pub(super) fn raise_fences(&mut self, before: &Topology) {
         let mut changed = Vec::new();
         for slot in before.changed_slots(&self.topology) {
             if let Some(master) = before.master_of_slot(slot) {
-                changed.push((master, slot));
+                changed.push((master, Place::Slot(slot)));
+            }
+        }
+        for group in before.changed_groups(&self.topology) {
+            if let Some(master) = before.group(group).and_then(ServerGroup::master) {
+                changed.push((master, Place::Group(group)));
             }
         }
         changed.sort_unstable_by_key(|(master, _)| *master);
-        for group in changed.chunk_by(|one, next| one.0 == next.0) {
-            let Some(pool) = self.pools.get(group[0].0.index()) else { continue };
-            let Some(id) = pool.shared(0) else { continue };
-            let Some(link) = self.links.get(id) else { continue };
-            if link.awaiting.is_empty() {
-                continue;
+        for places in changed.chunk_by(|one, next| one.0 == next.0) {
+            let Some(pool) = self.pools.get(places[0].0.index()) else { continue };
+            // One for each database.
+            for id in pool.links() {
+                let Some(link) = self.links.get(id) else { continue };
+                if link.awaiting.is_empty() {
+                    continue;
+                }
+                let mut marks = Box::new([false; SLOTS]);
+                for mark in places.iter().filter_map(|(_, place)| mark(*place)) {
+                    marks[mark] = true;
+                }
+                let (until, deadline_us) = (link.log.end(), self.now_us + PATIENCE_US);
+                self.room.fences.push(Fence { link: id, until, deadline_us, marks });
             }
-            let mut slots = Box::new([false; SLOTS]);
-            for (_, slot) in group {
-                slots[slot.index()] = true;
-            }
-            let deadline_us = self.now_us + PATIENCE_US;
-            self.room.fences.push(Fence { link: id, until: link.log.end(), deadline_us, slots });
         }
         self.set_room_deadline();
     }
