@@ -55,6 +55,9 @@ impl Proxy {
     /// Says what could not be opened, in predixy's words.
     pub fn new(conf: Conf) -> Result<Self, ConfError> {
         let failed = |what: String| ConfError::new(None, what);
+        if let Some(missing) = Proxy::missing(&conf) {
+            return Err(missing);
+        }
         let signals = Signals::install().map_err(|error| failed(format!("signal {error}")))?;
         let descriptors = resource::raise_descriptor_limit();
         let logger = Logger::new(&log_settings(&conf)).map_err(|error| {
@@ -75,6 +78,15 @@ impl Proxy {
         let (shared, recorders) = share(conf, logger, descriptors)
             .map_err(|error| failed(format!("handler waker fail {error}")))?;
         Ok(Proxy { shared, log, signals, listeners, recorders })
+    }
+
+    /// What a configuration asks for that this version does not have, and that it would be wrong
+    /// to start without.
+    pub fn missing(conf: &Conf) -> Option<ConfError> {
+        let bind = conf.binds.iter().find(|bind| bind.proxy_protocol)?;
+        // The headers would be taken for requests.
+        let what = format!("Bind {} ProxyProtocol is not supported by this version", bind.address);
+        Some(ConfError::new(None, what))
     }
 
     /// Serves until a signal asks to stop and what was in flight is done.

@@ -123,6 +123,11 @@ impl AcceptConnection {
         self.pending.len()
     }
 
+    /// Whether it has sent nothing after request `sequence`.
+    pub fn is_last(&self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.first) as usize + 1 == self.pending.len()
+    }
+
     /// Whether nothing is in flight for it and nothing waits to be read by it.
     pub fn is_settled(&self) -> bool {
         self.pending.is_empty() && self.outbox.is_empty()

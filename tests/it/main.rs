@@ -13,6 +13,7 @@ mod support;
 mod addresses;
 mod command_line;
 mod command_table;
+mod compat_doc;
 mod conf;
 mod connection;
 mod errors;

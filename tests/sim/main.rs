@@ -59,10 +59,11 @@ fn check(seed: u64) -> Outcome {
         Ok(outcome) => return outcome,
         Err(cause) => cause,
     };
+    let lines = variable("LINES").and_then(|lines| usize::try_from(lines).ok()).unwrap_or(SHOWN);
+    World::keep_trace(lines);
     let replays = if failure_of(seed, true).is_err() { "" } else { "(it did not fail again!)" };
     let trace = World::trace();
-    let lines = variable("LINES").and_then(|lines| usize::try_from(lines).ok()).unwrap_or(SHOWN);
-    let shown = trace[trace.len().saturating_sub(lines)..].join("\n");
+    let shown = trace.join("\n");
     panic!(
         "{shown}\n\nseed {seed} fails: {cause} {replays}\n\
          replay it with SEED={seed} cargo test --features sim --test sim; LINES=n shows more trace"

@@ -24,6 +24,8 @@ pub(super) struct Reader {
     pub arguments: Arguments,
     pub shared: Arc<Shared>,
     limits: Limits,
+    /// For clients that must log in first.
+    stranger_limits: Limits,
 }
 
 /// All connections share one buffer of this size to read into.
@@ -48,14 +50,16 @@ const ACCEPT_PAUSE_US: u64 = 100_000;
 impl Reader {
     pub fn new(shared: &Arc<Shared>) -> Self {
         let limits = Limits {
-            request_max: usize::try_from(shared.conf.client_query_limit).unwrap_or(usize::MAX),
+            request_max: unless_zero(shared.conf.client_query_limit),
             ..Limits::default()
         };
+        let stranger_limits = Limits { unauthenticated: true, ..limits };
         Reader {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             arguments: Arguments::default(),
             shared: Arc::clone(shared),
             limits,
+            stranger_limits,
         }
     }
 }
@@ -282,7 +286,7 @@ impl Handler {
         fed: usize,
         total: usize,
     ) -> Next {
-        let Reader { scratch, arguments, shared, limits } = reader;
+        let Reader { scratch, arguments, shared, limits, stranger_limits } = reader;
         let commands = &shared.conf.commands;
         let (mut begin, mut at) = (0, fed);
         loop {
@@ -307,6 +311,7 @@ impl Handler {
                 let more = client.intake == Intake::Open && client.readable;
                 return if more { Next::More } else { Next::Enough };
             }
+            let limits = if client.identity.is_some() { &*limits } else { &*stranger_limits };
             let end = match client.parser.feed(&scratch[at..total], limits, arguments) {
                 Ok(Parsed::Incomplete) => {
                     at = total;
@@ -367,7 +372,9 @@ impl Handler {
             }
         }
         let arguments = &mut reader.arguments;
-        let end = match client.parser.feed(&inbox.filled()[fed..], &reader.limits, arguments) {
+        let limits =
+            if client.identity.is_some() { &reader.limits } else { &reader.stranger_limits };
+        let end = match client.parser.feed(&inbox.filled()[fed..], limits, arguments) {
             Ok(Parsed::Incomplete) => return Next::More,
             Ok(Parsed::Request { end }) => fed + end,
             Ok(Parsed::Nothing { end }) => {
@@ -494,7 +501,7 @@ impl Handler {
             }
             Ok(Flushed::Blocked) => {
                 let unread = client.unread_bytes() as u64;
-                if unread > self.shared.conf.client_output_limit {
+                if unread > unless_zero(self.shared.conf.client_output_limit) as u64 {
                     log_warn!(
                         self.log,
                         "h {} c {} {} does not read {} bytes",
@@ -541,6 +548,11 @@ impl Handler {
             self.set_load();
         }
     }
+}
+
+/// A limit of the configuration, where 0 is none.
+fn unless_zero(limit: u64) -> usize {
+    if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) }
 }
 
 /// Whether a client has more to say now.

@@ -541,14 +541,11 @@ impl Handler {
     }
 
     /// The server has refused a request for a reason that may pass. Nothing was executed, so it
-    /// may be sent again, unless its client has others under way behind it, which it would come
-    /// after then. True when it is.
+    /// may be sent again, unless its client has sent others since, which it would come after then. True when it is.
     fn try_refused_later(&mut self, id: LinkId, awaiting: &Awaiting) -> bool {
         let Some(link) = self.links.get(id) else { return false };
-        let client = self.client_of(awaiting.origin);
-        if client.is_none()
-            || link.awaiting.iter().any(|later| self.client_of(later.origin) == client)
-        {
+        let Some((client, sequence)) = self.asker_of(awaiting.origin) else { return false };
+        if !self.clients.get(client).is_some_and(|client| client.is_last(sequence)) {
             return false;
         }
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
@@ -563,9 +560,16 @@ impl Handler {
 
     /// The client that gets the reply, directly or as a part of a larger one.
     pub(super) fn client_of(&self, origin: Origin) -> Option<ClientId> {
+        self.asker_of(origin).map(|(client, _)| client)
+    }
+
+    /// The same with the number of its request.
+    pub(super) fn asker_of(&self, origin: Origin) -> Option<(ClientId, u32)> {
         match origin {
-            Origin::Client { client, .. } => Some(client),
-            Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
+            Origin::Client { client, sequence } => Some((client, sequence)),
+            Origin::Part { whole, .. } => {
+                self.wholes.get(whole).map(|whole| (whole.client, whole.sequence))
+            }
             Origin::Proxy(_) | Origin::Nobody => None,
         }
     }
@@ -580,17 +584,30 @@ impl Handler {
         };
         let Some(answered) = self.topology.server(link.server) else { return false };
         let (ask, slot) = (redirect.ask, redirect.slot);
-        let address = redirect.address(answered.address());
+        let answered = answered.endpoints().next().unwrap_or(answered.address());
+        let address = redirect.address(answered);
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };
         let request = request.to_vec();
         let Some(slot) = Slot::new(u64::from(slot)) else { return false };
-        let Some(server) = self.server_at(&address, slot, ask) else { return false };
+        let Some((place, master)) = self.place_of(&request) else { return false };
+        let ticket = awaiting.again();
+        let parcel = Parcel { place, master, database: 0, ticket, request: &request };
+        if self.room.has_waiting_for(place) {
+            // Some of them may be older: it takes its place among them, and goes with them.
+            self.send_or_wait(parcel);
+            self.server_at(&address, slot, ask);
+        } else {
+            let Some(server) = self.server_at(&address, slot, ask) else { return false };
+            if let Err(error) = self.follow(server, ask, &request, ticket) {
+                self.wait_for_server(parcel, Some(server), error);
+            }
+        }
         if !ask {
             self.refresh_soon();
         }
-        self.follow(server, ask, &request, awaiting.again()).is_ok()
+        true
     }
 
     /// The server that a redirection names, which may be new; MOVED also makes it the owner.

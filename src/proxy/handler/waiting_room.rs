@@ -27,8 +27,10 @@ pub(super) struct WaitingRoom {
     fences: Vec<Fence>,
     /// Until then, in microseconds of the monotonic clock, no slot at all is known; 0 is over.
     unlearned_until_us: u64,
-    /// In the order in which they came.
+    /// In the order in which their clients sent them, once it is tidy.
     waiting: VecDeque<Waiting>,
+    /// Somebody has come in who may be older than those before.
+    is_untidy: bool,
     /// How many wait for each place.
     places: BTreeMap<Place, usize>,
     bytes: usize,
@@ -59,6 +61,8 @@ struct Waiting {
     master: bool,
     database: u32,
     ticket: Ticket,
+    /// Its number among the requests of its client.
+    sequence: u32,
     request: Vec<u8>,
     /// What its client is told if its time runs out.
     error: &'static [u8],
@@ -89,6 +93,11 @@ impl WaitingRoom {
         self.is_fenced(place) || self.places.contains_key(&place)
     }
 
+    /// Whether somebody waits for this place.
+    pub fn has_waiting_for(&self, place: Place) -> bool {
+        self.places.contains_key(&place)
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -106,16 +115,28 @@ impl WaitingRoom {
     fn deadline_us(&self) -> u64 {
         let unlearned = [self.unlearned_until_us].into_iter().filter(|until_us| *until_us > 0);
         let fences = self.fences.iter().map(|fence| fence.deadline_us);
+        let mut led = BTreeSet::new();
         let waiting = (self.waiting.iter())
             .filter(|waiting| !self.is_fenced(waiting.place))
-            .map(|waiting| waiting.not_before_us.min(waiting.deadline_us));
+            .map(|waiting| waiting.due_us(led.insert(waiting.place)));
         unlearned.chain(fences).chain(waiting).min().unwrap_or(u64::MAX)
     }
 
     fn push(&mut self, waiting: Waiting) {
+        let last = self.waiting.back();
+        self.is_untidy |= last.is_some_and(|last| waiting.ticket.since_us <= last.ticket.since_us);
         self.bytes += waiting.request.len();
         *self.places.entry(waiting.place).or_default() += 1;
         self.waiting.push_back(waiting);
+    }
+
+    /// Puts everybody into line. Who was under way, and has to wait now, may have been sent
+    /// before others who wait already. Only requests of one client have an order among them.
+    fn tidy(&mut self) {
+        if mem::take(&mut self.is_untidy) {
+            let age = |waiting: &Waiting| (waiting.ticket.since_us, waiting.sequence);
+            self.waiting.make_contiguous().sort_by_key(age);
+        }
     }
 
     /// Somebody leaves the room.
@@ -220,17 +241,22 @@ impl Handler {
             return self.deliver(ticket.origin, error);
         }
         let hold_us = self.shared.conf.pool.common.failover_hold_us;
-        self.room.push(Waiting {
+        let waiting = Waiting {
             place,
             master,
             database,
             ticket,
+            sequence: self.asker_of(ticket.origin).map_or(0, |(_, sequence)| sequence),
             request: request.to_vec(),
             error,
             not_before_us: self.now_us + pause_us,
             deadline_us: ticket.since_us.saturating_add(hold_us),
-        });
-        self.set_room_deadline();
+        };
+        if !self.room.is_fenced(place) {
+            let is_first = !self.room.places.contains_key(&place);
+            self.deadlines.advance(Chore::Room, waiting.due_us(is_first));
+        }
+        self.room.push(waiting);
     }
 
     /// Puts up fences for the slots and groups whose master is another one now.
@@ -296,6 +322,7 @@ impl Handler {
     /// Tries to send what waits, in its order; `eager` also what was tried just now, because
     /// something has changed for the better.
     pub(super) fn retry_waiting(&mut self, eager: bool) {
+        self.room.tidy();
         // Whoever comes after one that stays has to stay too, if it is for the same place.
         let mut stuck = BTreeSet::new();
         for mut waiting in mem::take(&mut self.room.waiting) {
@@ -335,6 +362,12 @@ impl Handler {
 }
 
 impl Waiting {
+    /// When somebody must look after it. Who stands behind others for the same place is tried
+    /// when they have gone; until then its time can only run out.
+    fn due_us(&self, is_first: bool) -> u64 {
+        if is_first { self.not_before_us.min(self.deadline_us) } else { self.deadline_us }
+    }
+
     fn parcel(&self) -> Parcel<'_> {
         Parcel {
             place: self.place,
