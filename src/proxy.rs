@@ -3,7 +3,7 @@
 //! [`Proxy`] builds what all threads share, starts one thread for each handler and waits for
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
 //! `request` what is in flight, `recent_writes` what a client may not read from a replica,
-//! `accept_connection` a client, `connect_connection` and its pool
+//! `session` what a client is in the middle of, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was split by key, `handler` the loop that moves
 //! them all.
 
@@ -12,6 +12,7 @@ pub mod info;
 pub mod replies;
 pub mod request;
 pub mod recent_writes;
+pub mod session;
 pub mod whole;
 pub mod accept_connection;
 pub mod connect_connection;

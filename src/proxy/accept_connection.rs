@@ -8,6 +8,7 @@ use std::mem;
 
 use super::auth::IdentityId;
 use super::recent_writes::RecentWrites;
+use super::session::Session;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::request_parser::RequestParser;
 use crate::sys::{Peer, Socket};
@@ -32,6 +33,8 @@ pub struct AcceptConnection {
     pub parser: RequestParser,
     /// The beginning of a request that is not complete, or requests that wait for their turn.
     pub inbox: Option<Buffer>,
+    /// What it is in the middle of; most clients never are.
+    pub session: Option<Box<Session>>,
     /// A large request that is complete and waits for its turn.
     pub held: Option<Buffer>,
     /// Replies in order, on their way out.
@@ -96,6 +99,7 @@ impl AcceptConnection {
             writes: None,
             parser: RequestParser::new(),
             inbox: None,
+            session: None,
             held: None,
             outbox: Outbox::default(),
             active_us: now_us,
@@ -116,6 +120,12 @@ impl AcceptConnection {
         let sequence = self.first.wrapping_add(u32::try_from(self.pending.len()).unwrap_or(0));
         self.pending.push_back(Pending::Waiting);
         sequence
+    }
+
+    /// Gives back the place in line that was taken last: the request has to wait and will ask for
+    /// one again.
+    pub fn expect_later(&mut self) {
+        self.pending.pop_back();
     }
 
     /// How many replies it is owed.

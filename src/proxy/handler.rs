@@ -3,16 +3,19 @@
 //! A turn of the loop takes every event first and writes afterwards, so that all the small
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
-//! goes, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! goes, `transaction` takes those of a client that has said MULTI or WATCH, `blocking`
+//! those that may take their time, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
 //! `report` writes INFO, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 
+mod blocking;
 mod dispatch;
 mod intake;
 mod links;
 mod local;
 mod report;
+mod transaction;
 mod loss;
 mod sentinel;
 mod upkeep;
@@ -82,6 +85,8 @@ pub struct Handler {
     /// Who has more to say than one turn takes.
     eager_clients: Vec<ClientId>,
     eager_links: Vec<LinkId>,
+    /// Who seemed to leave while a command of theirs was blocked.
+    leaving: Vec<ClientId>,
     /// Memory of empty reply queues, for whoever needs one next.
     lines: Vec<Line>,
     arguments_again: Arguments,
@@ -143,6 +148,7 @@ impl Handler {
             busy_links: Vec::new(),
             eager_clients: Vec::new(),
             eager_links: Vec::new(),
+            leaving: Vec::new(),
             lines: Vec::new(),
             arguments_again: Arguments::default(),
             large_goes_to: None,

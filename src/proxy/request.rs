@@ -36,6 +36,15 @@ pub enum Origin {
         /// Its number among the parts.
         part: u32,
     },
+    /// A step of what a client does on a link of its own, see `session.rs`.
+    Session {
+        /// Whose session it is.
+        client: ClientId,
+        /// The number of its request, if the reply is for it; see [`Step`].
+        sequence: u32,
+        /// What was asked.
+        step: Step,
+    },
     /// The proxy itself.
     Proxy(Errand),
     /// Whoever asked has been told already that the reply comes too late.
@@ -74,6 +83,25 @@ pub enum Question {
     Replicas,
     /// Which other Sentinels watch it.
     Sentinels,
+}
+
+/// What is sent on a link that is lent to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// MULTI. The client has its OK already.
+    Multi,
+    /// A command to be queued, which the client knows to be queued already.
+    Acknowledged,
+    /// A command to be queued.
+    Queued,
+    /// EXEC.
+    Exec,
+    /// DISCARD or UNWATCH, so that the link can go back. The client has its OK already.
+    Clean,
+    /// WATCH.
+    Watch,
+    /// A command that may block.
+    Block,
 }
 
 /// A request that a server has yet to answer; they wait in the order they were sent.
@@ -133,6 +161,16 @@ impl Errand {
     /// Whether it is a step of the handshake of a new link.
     pub fn is_handshake(self) -> bool {
         matches!(self, Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping)
+    }
+}
+
+impl Step {
+    /// Whether the client waits for the reply.
+    pub fn is_answered(self) -> bool {
+        match self {
+            Step::Queued | Step::Exec | Step::Watch | Step::Block => true,
+            Step::Multi | Step::Acknowledged | Step::Clean => false,
+        }
     }
 }
 

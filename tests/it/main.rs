@@ -36,4 +36,5 @@ mod standalone_pool;
 mod timeouts;
 mod tools;
 mod topology;
+mod transactions;
 mod user_of_2022;

@@ -9,7 +9,7 @@ use super::super::accept_connection::{AcceptConnection, Intake};
 use super::super::replies;
 use super::super::request::ClientId;
 use super::super::shared::{Mail, Shared};
-use super::dispatch::Message;
+use super::dispatch::{Message, Taken};
 use super::links::ELEPHANT;
 use super::upkeep::Chore;
 use super::{Handler, LISTENER};
@@ -202,6 +202,9 @@ impl Handler {
                 client.readable = true;
                 client.hung_up |= event.hang_up;
             }
+            if event.hang_up {
+                self.suspect(id);
+            }
             self.read_client(id);
         }
     }
@@ -322,7 +325,11 @@ impl Handler {
                     if begin != at {
                         arguments.index(message);
                     }
-                    self.dispatch(commands, arguments, id, Message::passing(message));
+                    if self.dispatch(commands, arguments, id, Message::passing(message))
+                        == Taken::Later
+                    {
+                        continue;
+                    }
                     end
                 }
                 Ok(Parsed::Inline { end }) => {
@@ -330,7 +337,11 @@ impl Handler {
                         arguments.index(&scratch[begin..at + end]);
                     }
                     let message = arguments.rewritten();
-                    self.dispatch(commands, arguments, id, Message::passing(message));
+                    if self.dispatch(commands, arguments, id, Message::passing(message))
+                        == Taken::Later
+                    {
+                        continue;
+                    }
                     end
                 }
                 Ok(Parsed::Nothing { end }) => end,
@@ -389,7 +400,14 @@ impl Handler {
                 client.inbox = Some(line).filter(|rest| !rest.is_empty());
                 let Reader { shared, arguments, .. } = reader;
                 let message = Message::passing(arguments.rewritten());
-                self.dispatch(&shared.conf.commands, arguments, id, message);
+                let taken = self.dispatch(&shared.conf.commands, arguments, id, message);
+                if taken == Taken::Later
+                    && let Some(client) = self.clients.get_mut(id)
+                {
+                    let mut held = self.buffers.take(message.bytes.len());
+                    held.push(message.bytes);
+                    client.held = Some(held);
+                }
                 return Next::More;
             }
             Err(error) => {
@@ -420,7 +438,12 @@ impl Handler {
         arguments.index(request.filled());
         let length = request.len();
         let message = Message { bytes: request.filled(), is_large: true };
-        self.dispatch(&shared.conf.commands, arguments, id, message);
+        if self.dispatch(&shared.conf.commands, arguments, id, message) == Taken::Later {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.held = Some(request);
+            }
+            return;
+        }
         self.send_large(request);
         if let Some(client) = self.clients.get_mut(id)
             && length >= ELEPHANT
@@ -545,6 +568,9 @@ impl Handler {
                 client.socket.number(),
                 why
             );
+            if let Some(session) = client.session {
+                self.close_session(&session);
+            }
             self.set_load();
         }
     }

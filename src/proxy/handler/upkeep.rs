@@ -26,6 +26,8 @@ pub(super) enum Chore {
     Refresh,
     /// A failed server is to be tried again.
     Probe,
+    /// Clients that seemed to leave while they were blocked are to be looked at.
+    Leaving,
     /// Accepting, which was paused, goes on.
     Accept,
     /// Whoever is still there is abandoned.
@@ -110,6 +112,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Clients) {
             self.check_clients();
+        }
+        if now_us >= self.deadlines.of(Chore::Leaving) {
+            self.drop_leaving();
         }
         if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();
@@ -273,7 +278,9 @@ impl Handler {
                 LinkState::Resolving { deadline_us }
                 | LinkState::Connecting { deadline_us }
                 | LinkState::Handshaking { deadline_us, .. } => deadline_us,
-                LinkState::Ready if timeout_us > 0 => link.answer_deadline_us(timeout_us),
+                LinkState::Ready if timeout_us > 0 && !link.is_blocked() => {
+                    link.answer_deadline_us(timeout_us)
+                }
                 LinkState::Ready => u64::MAX,
             };
             if now_us < deadline_us {
@@ -302,7 +309,8 @@ impl Handler {
     fn tell_late(&mut self, id: LinkId, timeout_us: u64) {
         let now_us = self.now_us;
         let Some(link) = self.links.get_mut(id) else { return };
-        if link.is_stalled(now_us, timeout_us) {
+        // Who has a link alone cannot go on there without this answer.
+        if link.is_stalled(now_us, timeout_us) || link.is_in_session() {
             return self.lose_link(id, Loss::TimeOut);
         }
         let late = link.give_up_late(now_us, timeout_us);
@@ -334,7 +342,8 @@ impl Handler {
         let mut next_us = u64::MAX;
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
-            if client.owed() > 0 {
+            let may_idle = client.session.as_ref().is_some_and(|session| session.may_idle());
+            if client.owed() > 0 || may_idle {
                 client.active_us = self.now_us;
             }
             let deadline_us = client.active_us.saturating_add(timeout_us);
