@@ -11,6 +11,7 @@
 mod support;
 
 mod addresses;
+mod blocking;
 mod command_line;
 mod command_table;
 mod compat_doc;
