@@ -80,7 +80,10 @@ impl Handler {
         let open = self.pools.get(server.index()).and_then(|pool| pool.shared(database));
         match open {
             Some(link) if self.links.get(link).is_some() => Some(link),
-            _ if self.topology.server(server)?.health().is_failed() => None,
+            _ if self.topology.server(server)?.health().is_failed() => {
+                self.want_probe(server);
+                None
+            }
             _ => self.open_shared_link(server, database),
         }
     }
@@ -104,6 +107,7 @@ impl Handler {
             }
         }
         if self.topology.server(server)?.health().is_failed() {
+            self.want_probe(server);
             return None;
         }
         let id = self.open_link(server, database)?;
