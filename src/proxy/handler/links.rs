@@ -167,7 +167,9 @@ impl Handler {
                 None => (Errand::Auth, vec![&b"AUTH"[..], password]),
             });
         }
-        if self.topology.is_cluster() {
+        // Where masters get all the reads, one that has just become a replica, and may be empty
+        // still, must not answer: it says MOVED.
+        if self.topology.is_cluster() && !self.topology.reads_go_to_masters() {
             steps.push((Errand::Readonly, vec![&b"READONLY"[..]]));
         }
         let database = link.database.to_string();
