@@ -18,6 +18,8 @@ mod compat_doc;
 mod conf;
 mod connection;
 mod errors;
+mod failover;
+mod health;
 mod house;
 mod inline;
 mod isolation;
