@@ -3,13 +3,14 @@
 //! [`Proxy`] builds what all threads share, starts one thread for each handler and waits for
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
 //! `request` what is in flight, `accept_connection` a client, `connect_connection` and its pool
-//! the links to servers, `whole` a request that was split by key, `handler` the loop that moves
-//! them all.
+//! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
+//! become one, `handler` the loop that moves them all.
 
 pub mod auth;
 pub mod info;
 pub mod replies;
 pub mod request;
+pub mod merge;
 pub mod whole;
 pub mod accept_connection;
 pub mod connect_connection;

@@ -15,6 +15,7 @@ mod command_table;
 mod conf;
 mod connection;
 mod errors;
+mod fan_out;
 mod house;
 mod inline;
 mod isolation;

@@ -77,7 +77,7 @@ impl Request<'_> {
     }
 
     /// What is needed to send it later.
-    fn parcel(&self, place: Place, now_us: u64) -> Parcel<'_> {
+    pub fn parcel(&self, place: Place, now_us: u64) -> Parcel<'_> {
         Parcel {
             place,
             master: self.command.needs_master(),
@@ -136,6 +136,8 @@ impl Handler {
                 self.forward_by_keys(&request);
             }
             Family::Split(merge) => self.divide(merge, &request),
+            Family::FanOut(merge) => self.fan_out(merge, &request),
+            Family::Undivided => self.pass_undivided(&request),
             Family::AnyServer => self.forward_anywhere(&request),
             Family::Local(local) => self.answer_locally(local, &request),
             Family::Refused(refusal) => {

@@ -456,17 +456,13 @@ impl Handler {
         };
         match awaiting.origin {
             Origin::Client { client, sequence } => self.answer_piece(client, sequence, piece),
-            Origin::Part { whole, part } => {
-                if let Some(whole) = self.wholes.get_mut(whole) {
-                    whole.answer_piece(part, piece);
-                }
-            }
+            Origin::Part { whole, part } => self.answer_part_piece(whole, part, piece),
             Origin::Proxy(_) => link.collected.extend_from_slice(piece),
             Origin::Nobody => {}
         }
     }
 
-    fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
+    pub(super) fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
         let Some(client) = self.clients.get_mut(id) else { return };
         let before = client.outbox.len();
         match client.answer_piece(&self.buffers, sequence, piece) {
@@ -544,7 +540,7 @@ impl Handler {
             return false;
         };
         let (request, database) = (request.to_vec(), link.database);
-        let Some((place, master)) = self.place_of(&request) else { return false };
+        let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         let ticket = awaiting.ticket();
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }

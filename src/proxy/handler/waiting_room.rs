@@ -86,7 +86,14 @@ impl WaitingRoom {
 
     /// Whether a request for this place has to wait for others.
     pub fn is_closed_for(&self, place: Place) -> bool {
-        self.is_fenced(place) || self.places.contains_key(&place)
+        self.is_fenced(place) || self.places.contains_key(&place) || self.is_after_slots(place)
+    }
+
+    /// What concerns a whole group of a cluster comes after what waits for slots: some may be
+    /// of that group.
+    fn is_after_slots(&self, place: Place) -> bool {
+        let first = self.places.first_key_value().map(|(place, _)| *place);
+        !matches!(place, Place::Slot(_)) && matches!(first, Some(Place::Slot(_)))
     }
 
     /// How many wait.
@@ -95,7 +102,7 @@ impl WaitingRoom {
     }
 
     fn is_fenced(&self, place: Place) -> bool {
-        let Place::Slot(slot) = place else { return false };
+        let Place::Slot(slot) = place else { return !self.fences.is_empty() };
         self.unlearned_until_us > 0 || self.fences.iter().any(|fence| fence.slots[slot.index()])
     }
 
@@ -282,12 +289,17 @@ impl Handler {
             let (place, now_us) = (waiting.place, self.now_us);
             let is_last_try = now_us >= waiting.deadline_us;
             let is_due = eager || is_last_try || now_us >= waiting.not_before_us;
-            if self.room.is_fenced(place) || (stuck.contains(&place) && !is_last_try) || !is_due {
+            let is_after = |stuck: &BTreeSet<Place>| {
+                stuck.contains(&place)
+                    || (!matches!(place, Place::Slot(_))
+                        && matches!(stuck.first(), Some(Place::Slot(_))))
+            };
+            if self.room.is_fenced(place) || (is_after(&stuck) && !is_last_try) || !is_due {
                 stuck.insert(place);
                 self.room.waiting.push_back(waiting);
                 continue;
             }
-            let failed = if stuck.contains(&place) {
+            let failed = if is_after(&stuck) {
                 Err((None, waiting.error))
             } else {
                 self.try_to_send(waiting.parcel(), None)
