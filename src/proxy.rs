@@ -15,6 +15,7 @@ pub mod whole;
 pub mod accept_connection;
 pub mod connect_connection;
 pub mod connect_connection_pool;
+pub mod scan_cursor;
 pub mod shared;
 pub mod handler;
 

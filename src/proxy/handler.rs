@@ -3,7 +3,8 @@
 //! A turn of the loop takes every event first and writes afterwards, so that all the small
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
-//! goes, `fan_out` sends what concerns everything to every master, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! goes, `fan_out` sends what concerns everything to every master, `scan`
+//! goes from one to the next, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
 //! `report` writes INFO, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for.
@@ -14,6 +15,7 @@ mod intake;
 mod links;
 mod local;
 mod report;
+mod scan;
 mod loss;
 mod upkeep;
 mod waiting_room;

@@ -11,6 +11,7 @@ use std::{io, mem};
 
 use super::auth::Authority;
 use super::request::LinkId;
+use super::scan_cursor::MasterGenerations;
 use crate::buffer::MemoryGauge;
 use crate::conf::Conf;
 use crate::logger::Logger;
@@ -29,6 +30,8 @@ pub struct Shared {
     pub logger: Arc<Logger>,
     /// The topology of now.
     pub current: Current,
+    /// How often groups have changed their masters: SCAN must know.
+    pub generations: MasterGenerations,
     /// Looks up host names, away from the handlers.
     pub resolver: Resolver,
     /// Counters of handlers and servers.
@@ -131,6 +134,7 @@ impl Shared {
             authority: parts.authority,
             logger: parts.logger,
             current: parts.current,
+            generations: MasterGenerations::default(),
             resolver: Resolver::new(),
             stats: parts.stats,
             handlers: parts.handlers,

@@ -6,8 +6,8 @@
 //! answer is no answer. What else is to be done with the replies then, [`Purpose`] says.
 
 use super::merge;
-use super::request::ClientId;
-use crate::pool::{GroupId, Place};
+use super::request::{ClientId, Ticket};
+use crate::pool::{GroupId, Place, ServerId};
 use crate::resp::command::Merge;
 use crate::resp::response_parser::ResponseParser;
 use crate::resp::writer::Sink;
@@ -34,6 +34,27 @@ pub struct Whole {
 pub enum Purpose {
     /// They become one by the rule of the command.
     Merge,
+    /// One step of SCAN: the cursor is rewritten.
+    Scan {
+        /// The group that is visited.
+        group: GroupId,
+        /// Which of its masters the cursor is for, see `MasterGenerations`.
+        generation: u8,
+        /// Who has answered.
+        answered_by: Option<ServerId>,
+    },
+    /// RANDOMKEY: while there is none, another group is asked.
+    RandomKey(KeySearch),
+}
+
+/// What is needed to ask another group for a key.
+pub struct KeySearch {
+    /// The groups that were not asked.
+    pub rest: Vec<GroupId>,
+    /// The database that the client has selected.
+    pub database: u32,
+    /// What is known of the request.
+    pub ticket: Ticket,
 }
 
 /// What the parts are parts of.

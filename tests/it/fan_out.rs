@@ -231,8 +231,8 @@ fn a_pool_of_which_nobody_is_known_has_no_server() {
     if original_differs(NEVER_HAD) {
         return;
     }
-    let fake = FakeServer::start(|_| Answer::text("-ERR cluster support disabled\r\n"));
-    let proxy = Proxy::start(&FakeServer::conf(&[fake], ""));
+    let fakes = [FakeServer::start(|_| Answer::text("-ERR cluster support disabled\r\n"))];
+    let proxy = Proxy::start(&FakeServer::conf(&fakes, ""));
     let mut client = proxy.client();
     for line in ["DBSIZE", "KEYS *", "SCRIPT EXISTS x", "SWAPDB 0 1"] {
         assert_eq!(client.line(line), error("ERR no server avaliable"), "{line}");

@@ -26,6 +26,7 @@ mod protocol;
 mod redirect;
 mod replies;
 mod resharding;
+mod scan;
 mod shutdown;
 mod single_key;
 mod slow_clients;

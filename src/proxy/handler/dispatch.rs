@@ -88,7 +88,7 @@ impl Request<'_> {
     }
 
     #[inline]
-    fn ticket(&self, now_us: u64) -> Ticket {
+    pub fn ticket(&self, now_us: u64) -> Ticket {
         Ticket {
             origin: Origin::Client { client: self.client, sequence: self.sequence },
             since_us: now_us,
@@ -138,6 +138,8 @@ impl Handler {
             Family::Split(merge) => self.divide(merge, &request),
             Family::FanOut(merge) => self.fan_out(merge, &request),
             Family::Undivided => self.pass_undivided(&request),
+            Family::Scan => self.scan(&request),
+            Family::RandomKey => self.random_key(&request),
             Family::AnyServer => self.forward_anywhere(&request),
             Family::Local(local) => self.answer_locally(local, &request),
             Family::Refused(refusal) => {

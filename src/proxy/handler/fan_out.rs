@@ -7,7 +7,7 @@ use std::mem;
 
 use super::super::accept_connection::Intake;
 use super::super::replies;
-use super::super::request::{Origin, Ticket, WholeId};
+use super::super::request::{ClientId, Origin, Ticket, WholeId};
 use super::super::whole::{Purpose, Whole};
 use super::Handler;
 use super::dispatch::Request;
@@ -17,7 +17,7 @@ use crate::pool::{GroupId, Place};
 use crate::resp::command::{Family, Merge, error_text};
 
 /// From so many bytes on, a merged reply is handed to its client in pieces.
-const LARGE: usize = 64 << 10;
+pub(super) const LARGE: usize = 64 << 10;
 
 impl Handler {
     /// Sends a request to every master. Where there is only one, what it says is the reply.
@@ -61,9 +61,16 @@ impl Handler {
         }
         // What comes after it may be for a slot of the master that its part waits for, and must
         // not overtake it.
-        if self.room.len() > waiting
-            && let Some(client) = self.clients.get_mut(request.client)
+        if self.room.len() > waiting {
+            self.take_no_more(request.client);
+        }
+    }
+
+    /// Takes no more requests of a client until those that were taken are answered.
+    pub(super) fn take_no_more(&mut self, client: ClientId) {
+        if let Some(client) = self.clients.get_mut(client)
             && client.intake == Intake::Open
+            && client.owed() > 0
         {
             client.intake = Intake::Waiting;
         }
@@ -127,12 +134,16 @@ impl Handler {
         if !whole.answer(part, reply) {
             return;
         }
-        let Some(whole) = self.wholes.remove(id) else { return };
+        let Some(mut whole) = self.wholes.remove(id) else { return };
         if let Some(client) = self.clients.get_mut(whole.client) {
             client.merging = client.merging.saturating_sub(whole.charged);
         }
-        match whole.purpose {
+        match mem::replace(&mut whole.purpose, Purpose::Merge) {
             Purpose::Merge => self.answer_merged(whole),
+            Purpose::Scan { group, generation, answered_by } => {
+                self.finish_scan(&whole, (group, generation), answered_by);
+            }
+            Purpose::RandomKey(search) => self.finish_random_key(&whole, search),
         }
     }
 

@@ -486,6 +486,9 @@ impl Handler {
         if self.measures {
             self.measure(id, awaiting);
         }
+        if let (Origin::Part { whole, .. }, Some(link)) = (awaiting.origin, self.links.get(id)) {
+            self.note_answer(whole, link.server);
+        }
         self.deliver(awaiting.origin, reply);
     }
 
