@@ -16,6 +16,7 @@ pub mod accept_connection;
 pub mod connect_connection;
 pub mod connect_connection_pool;
 pub mod scan_cursor;
+pub mod script_cache;
 pub mod shared;
 pub mod handler;
 

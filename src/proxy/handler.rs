@@ -4,7 +4,7 @@
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
 //! goes, `fan_out` sends what concerns everything to every master, `scan`
-//! goes from one to the next, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! goes from one to the next, `scripts` loads scripts where they are missing, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
 //! `report` writes INFO, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for.
@@ -16,6 +16,7 @@ mod links;
 mod local;
 mod report;
 mod scan;
+mod scripts;
 mod loss;
 mod upkeep;
 mod waiting_room;

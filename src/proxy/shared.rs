@@ -12,6 +12,7 @@ use std::{io, mem};
 use super::auth::Authority;
 use super::request::LinkId;
 use super::scan_cursor::MasterGenerations;
+use super::script_cache::ScriptCache;
 use crate::buffer::MemoryGauge;
 use crate::conf::Conf;
 use crate::logger::Logger;
@@ -32,6 +33,8 @@ pub struct Shared {
     pub current: Current,
     /// How often groups have changed their masters: SCAN must know.
     pub generations: MasterGenerations,
+    /// The scripts that clients have loaded.
+    pub scripts: ScriptCache,
     /// Looks up host names, away from the handlers.
     pub resolver: Resolver,
     /// Counters of handlers and servers.
@@ -135,6 +138,7 @@ impl Shared {
             logger: parts.logger,
             current: parts.current,
             generations: MasterGenerations::default(),
+            scripts: ScriptCache::default(),
             resolver: Resolver::new(),
             stats: parts.stats,
             handlers: parts.handlers,

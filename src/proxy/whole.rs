@@ -45,6 +45,11 @@ pub enum Purpose {
     },
     /// RANDOMKEY: while there is none, another group is asked.
     RandomKey(KeySearch),
+    /// SCRIPT LOAD: the script is remembered.
+    LoadScript {
+        /// Its text.
+        body: Box<[u8]>,
+    },
 }
 
 /// What is needed to ask another group for a key.

@@ -27,6 +27,7 @@ mod redirect;
 mod replies;
 mod resharding;
 mod scan;
+mod scripts;
 mod shutdown;
 mod single_key;
 mod slow_clients;

@@ -132,9 +132,8 @@ impl Handler {
         }
         match command.family() {
             Family::Keyed if command.key_at_1() => self.forward_by_first_argument(&request),
-            Family::Keyed | Family::Blocking | Family::StreamRead | Family::Script(_) => {
-                self.forward_by_keys(&request);
-            }
+            Family::Keyed | Family::Blocking | Family::StreamRead => self.forward_by_keys(&request),
+            Family::Script(command) => self.take_script_command(command, &request),
             Family::Split(merge) => self.divide(merge, &request),
             Family::FanOut(merge) => self.fan_out(merge, &request),
             Family::Undivided => self.pass_undivided(&request),
@@ -200,7 +199,7 @@ impl Handler {
         self.forward_to_place(place, request);
     }
 
-    fn forward_by_keys(&mut self, request: &Request<'_>) {
+    pub(super) fn forward_by_keys(&mut self, request: &Request<'_>) {
         let mut keys = mem::take(&mut self.spare.keys);
         let found = (request.command.keys()).keys(
             request.arguments.count(),

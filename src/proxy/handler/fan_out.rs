@@ -143,6 +143,7 @@ impl Handler {
             Purpose::Scan { group, generation, answered_by } => {
                 self.finish_scan(&whole, (group, generation), answered_by);
             }
+            Purpose::LoadScript { body } => self.finish_load_script(whole, &body),
             Purpose::RandomKey(search) => self.finish_random_key(&whole, search),
         }
     }

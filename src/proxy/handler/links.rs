@@ -524,6 +524,7 @@ impl Handler {
                 self.refresh_soon();
                 self.try_refused_later(id, awaiting)
             }
+            Some(ErrorKind::NoScript) => self.cure_no_script(id, awaiting, reply),
             _ => false,
         }
     }
@@ -549,7 +550,7 @@ impl Handler {
     }
 
     /// The client that gets the reply, directly or as a part of a larger one.
-    fn client_of(&self, origin: Origin) -> Option<ClientId> {
+    pub(super) fn client_of(&self, origin: Origin) -> Option<ClientId> {
         match origin {
             Origin::Client { client, .. } => Some(client),
             Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
@@ -559,7 +560,7 @@ impl Handler {
 
     /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
     fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
-        if awaiting.hops >= HOPS_MAX || !self.topology.is_cluster() {
+        if awaiting.redirects() >= HOPS_MAX || !self.topology.is_cluster() {
             return false;
         }
         let (Some(redirect), Some(link)) = (Redirect::parse(reply), self.links.get(id)) else {
@@ -629,7 +630,8 @@ impl Handler {
             Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
                 self.take_handshake_step(id, errand, reply);
             }
-            Errand::Asking => {}
+            // What a server thinks of it, the call behind it will tell.
+            Errand::Asking | Errand::LoadScript => {}
             Errand::ClusterNodes => {
                 let Some(link) = self.links.get_mut(id) else { return };
                 let server = link.server;
