@@ -5,6 +5,7 @@
 #   make test       all that CI runs                 make check     format, lints, manual
 #   make sim        more seeds: SEEDS=n              make compat    the integration tests of PROXY=path
 #   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
+#   make targets    type-checks the BSDs and macOS, from Debian
 #   make install    below PREFIX and DESTDIR         make uninstall, make clean
 
 CARGO ?= cargo
@@ -32,7 +33,7 @@ static:
 
 try: all
 	@sh ci/need.sh redis-server redis-cli
-	@sh ci/try.sh "$(BUILT)/release/predixy"
+	@exec sh ci/try.sh "$(BUILT)/release/predixy"
 
 test:
 	@sh ci/need.sh cargo cc clippy rustfmt redis-server redis-cli redis-benchmark
@@ -66,6 +67,10 @@ fuzz:
 bench:
 	$(CARGO) bench --locked
 
+targets:
+	@sh ci/need.sh cargo
+	@CARGO="$(CARGO)" sh ci/targets.sh
+
 install: all
 	@BINARY="$(BUILT)/release/predixy" BINDIR="$(DESTDIR)$(BINDIR)" MANDIR="$(DESTDIR)$(MANDIR)" \
 	    CONFDIR="$(DESTDIR)$(SYSCONFDIR)/predixy" sh ci/install.sh install
@@ -77,4 +82,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test check sim compat fuzz bench install uninstall clean
+.PHONY: all static try test check sim compat fuzz bench targets install uninstall clean

@@ -116,4 +116,6 @@ predixy listens on 127.0.0.1:$port, in front of a Redis Cluster on the ports $((
 
 Ctrl-C ends it all and removes $folder.
 END
+# From here on this is the way to leave, and no failure.
+trap 'exit 0' INT
 wait "$proxy"

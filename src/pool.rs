@@ -4,8 +4,8 @@
 //! one server; `server_group` is a master and its replicas, and which of them gets a read; `dc`
 //! and `hash_func` are what it is chosen by; `topology` is all of it at one moment, and `draft`
 //! the way to the next one; the three pools (`cluster_server_pool`, `sentinel_server_pool`,
-//! `standalone_server_pool`) make that from the last one and what was learned; `server_pool` is
-//! how threads follow it.
+//! `standalone_server_pool`) make that from the last one and what was learned; `sentinel_views`
+//! decides whom to believe when Sentinels disagree; `server_pool` is how threads follow it.
 //!
 //! Nothing here connects, sleeps or reads a clock: who asks the servers hands in the answers and
 //! the time.
@@ -24,9 +24,12 @@ mod cluster_nodes_parser;
 #[cfg(test)]
 mod cluster_nodes_samples;
 #[cfg(test)]
+mod predixy_keys;
+#[cfg(test)]
 mod test_support;
 mod cluster_server_pool;
 mod sentinel_server_pool;
+mod sentinel_views;
 mod server_pool;
 
 pub use cluster_nodes_parser::{
@@ -34,7 +37,8 @@ pub use cluster_nodes_parser::{
 };
 pub use cluster_server_pool::{Note, Refreshed, Refused};
 pub use health::{Failure, Health, HealthRules};
-pub use sentinel_server_pool::{Peer, master_address, switched_master};
+pub use sentinel_server_pool::{MasterSwitch, Peer, master_address};
+pub use sentinel_views::{Said, SentinelViews, Verdict};
 pub use server::{Credentials, Role, Server, ServerId, Standing};
 pub use server_group::{GroupId, ServerGroup};
 pub use server_pool::{Current, View};

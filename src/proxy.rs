@@ -2,7 +2,8 @@
 //!
 //! [`Proxy`] builds what all threads share, starts one thread for each handler and waits for
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
-//! `request` what is in flight, `accept_connection` a client, `connect_connection` and its pool
+//! `request` what is in flight, `recent_writes` what a client may not read from a replica,
+//! `session` what a client is in the middle of, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
 //! become one, `handler` the loop that moves them all.
 
@@ -10,6 +11,8 @@ pub mod auth;
 pub mod info;
 pub mod replies;
 pub mod request;
+pub mod recent_writes;
+pub mod session;
 pub mod merge;
 pub mod whole;
 pub mod accept_connection;
@@ -56,6 +59,9 @@ impl Proxy {
     /// Says what could not be opened, in predixy's words.
     pub fn new(conf: Conf) -> Result<Self, ConfError> {
         let failed = |what: String| ConfError::new(None, what);
+        if let Some(missing) = Proxy::missing(&conf) {
+            return Err(missing);
+        }
         let signals = Signals::install().map_err(|error| failed(format!("signal {error}")))?;
         let descriptors = resource::raise_descriptor_limit();
         let logger = Logger::new(&log_settings(&conf)).map_err(|error| {
@@ -76,6 +82,15 @@ impl Proxy {
         let (shared, recorders) = share(conf, logger, descriptors)
             .map_err(|error| failed(format!("handler waker fail {error}")))?;
         Ok(Proxy { shared, log, signals, listeners, recorders })
+    }
+
+    /// What a configuration asks for that this version does not have, and that it would be wrong
+    /// to start without.
+    pub fn missing(conf: &Conf) -> Option<ConfError> {
+        let bind = conf.binds.iter().find(|bind| bind.proxy_protocol)?;
+        // The headers would be taken for requests.
+        let what = format!("Bind {} ProxyProtocol is not supported by this version", bind.address);
+        Some(ConfError::new(None, what))
     }
 
     /// Serves until a signal asks to stop and what was in flight is done.

@@ -111,6 +111,7 @@ mod tests {
             ("10.1.2.3:7000", Some("gz")),
             ("10.1.2.3:6379", Some("bj")),
             ("11.0.0.1:10", None),
+            ("210.1.0.1:10", None),
         ] {
             let got = centers.of(&address(text)).and_then(|center| centers.name(center));
             assert_eq!(got, want, "{text}");

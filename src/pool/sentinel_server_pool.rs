@@ -52,14 +52,27 @@ pub fn master_address(fields: &[&[u8]]) -> Option<Address> {
     }
 }
 
-/// Reads a message of the channel `+switch-master`, `name old-host old-port new-host new-port`:
-/// the name, and the new master.
-#[must_use]
-pub fn switched_master(message: &[u8]) -> Option<(&str, Address)> {
-    let mut words = message.split(|byte| *byte == b' ');
-    let (name, _old_host, _old_port) = (words.next()?, words.next()?, words.next()?);
-    let new = host_and_port(words.next()?, words.next()?)?;
-    Some((std::str::from_utf8(name).ok()?, new))
+/// What a message of the channel `+switch-master` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MasterSwitch<'a> {
+    /// The group, by the name under which Sentinel knows its master.
+    pub group: &'a str,
+    /// Who was its master, if that is an address.
+    pub old: Option<Address>,
+    /// Who is it now.
+    pub new: Address,
+}
+
+impl MasterSwitch<'_> {
+    /// Reads `name old-host old-port new-host new-port`.
+    #[must_use]
+    pub fn parse(message: &[u8]) -> Option<MasterSwitch<'_>> {
+        let mut words = message.split(|byte| *byte == b' ');
+        let group = std::str::from_utf8(words.next()?).ok()?;
+        let old = host_and_port(words.next()?, words.next()?);
+        let new = host_and_port(words.next()?, words.next()?)?;
+        Some(MasterSwitch { group, old, new })
+    }
 }
 
 impl Topology {
@@ -393,10 +406,15 @@ mod tests {
         for fields in none {
             assert_eq!(master_address(fields), None, "{fields:?}");
         }
-        let message = b"g1 10.0.0.1 6379 10.0.0.2 6380";
-        assert_eq!(switched_master(message), Some(("g1", address("10.0.0.2:6380"))));
+        let message = MasterSwitch::parse(b"g1 10.0.0.1 6379 10.0.0.2 6380");
+        let switch = MasterSwitch {
+            group: "g1",
+            old: Some(address("10.0.0.1:6379")),
+            new: address("10.0.0.2:6380"),
+        };
+        assert_eq!(message, Some(switch));
         for message in [&b""[..], b"g1 a 1 b", b"g1 a 1 b x", b"\xff a 1 b 1"] {
-            assert_eq!(switched_master(message), None, "{message:?}");
+            assert_eq!(MasterSwitch::parse(message), None, "{message:?}");
         }
         assert_eq!(pool().group_named("g1"), Some(G1));
         assert_eq!(pool().group_named("g2"), None);

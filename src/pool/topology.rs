@@ -279,6 +279,14 @@ impl Topology {
         self.healthy_first(some, random)
     }
 
+    /// The master of some group that has keys, for a request that any of them can answer: a
+    /// healthy one if there is one.
+    #[must_use]
+    pub fn any_master(&self, random: &mut Random) -> Option<ServerId> {
+        let masters: Vec<ServerId> = self.masters().collect();
+        self.healthy_first(&masters, random)
+    }
+
     /// Some server to ask about the topology of the cluster: any, seeds included.
     #[must_use]
     pub fn contact(&self, random: &mut Random) -> Option<ServerId> {
@@ -403,6 +411,7 @@ impl Topology {
 
 #[cfg(test)]
 mod tests {
+    use super::super::predixy_keys::KEYS;
     use super::super::test_support::{
         address, centers, chi_square, cluster, fixed, fixed_conf, seed, sentinel_conf,
     };
@@ -459,6 +468,23 @@ mod tests {
             assert_eq!(choose(&topology, place, write), Err(NoServer::SlotNotServed));
         }
         assert_eq!(topology.any(&mut Random::new(1)).map(ServerId::index), Some(0), "the seed");
+    }
+
+    #[test]
+    fn keys_land_where_predixy_puts_them() {
+        for (tag, hash_tag) in [None, Some((b'{', b'}')), Some((b'|', b'|'))].iter().enumerate() {
+            for (index, hash) in [Hash::Crc16, Hash::Atol].into_iter().enumerate() {
+                for (place, count) in [2, 3, 5].into_iter().enumerate() {
+                    let pool = groups(count, |conf| {
+                        (conf.hash, conf.hash_tag) = (Some(hash), *hash_tag);
+                    });
+                    for (key, groups) in KEYS.iter().filter(|row| !row.1[tag].is_empty()) {
+                        let digit = groups[tag].as_bytes()[4 * index + place];
+                        check_group(&pool, key, usize::from(digit - b'0'));
+                    }
+                }
+            }
+        }
     }
 
     #[test]

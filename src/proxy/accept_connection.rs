@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::mem;
 
 use super::auth::IdentityId;
+use super::recent_writes::RecentWrites;
+use super::session::Session;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::request_parser::RequestParser;
 use crate::sys::{Peer, Socket};
@@ -25,10 +27,14 @@ pub struct AcceptConnection {
     pub database: u32,
     /// Who it has shown itself to be; an index of the Authority.
     pub identity: Option<IdentityId>,
+    /// Where it has written lately, if that matters.
+    pub writes: Option<Box<RecentWrites>>,
     /// Where in a request the bytes in `inbox` end.
     pub parser: RequestParser,
     /// The beginning of a request that is not complete, or requests that wait for their turn.
     pub inbox: Option<Buffer>,
+    /// What it is in the middle of; most clients never are.
+    pub session: Option<Box<Session>>,
     /// A large request that is complete and waits for its turn.
     pub held: Option<Buffer>,
     /// Replies in order, on their way out.
@@ -92,8 +98,10 @@ impl AcceptConnection {
             name: Box::default(),
             database: 0,
             identity: None,
+            writes: None,
             parser: RequestParser::new(),
             inbox: None,
+            session: None,
             held: None,
             outbox: Outbox::default(),
             merging: 0,
@@ -117,9 +125,20 @@ impl AcceptConnection {
         sequence
     }
 
+    /// Gives back the place in line that was taken last: the request has to wait and will ask for
+    /// one again.
+    pub fn expect_later(&mut self) {
+        self.pending.pop_back();
+    }
+
     /// How many replies it is owed.
     pub fn owed(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Whether it has sent nothing after request `sequence`.
+    pub fn is_last(&self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.first) as usize + 1 == self.pending.len()
     }
 
     /// Whether nothing is in flight for it and nothing waits to be read by it.

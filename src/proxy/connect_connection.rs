@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use super::request::{Awaiting, Errand, Origin, Ticket};
+use super::request::{Awaiting, Errand, Origin, Step, Ticket};
 use crate::base::address::Address;
 use crate::buffer::{Buffer, BufferPool, RequestLog};
 use crate::pool::ServerId;
@@ -23,6 +23,12 @@ pub struct ConnectConnection {
     pub socket: Option<Socket>,
     /// Lent to one request at a time, instead of shared by all.
     pub is_private: bool,
+    /// Lent to a client for longer than a request: it does not go back when all is answered.
+    pub is_lent: bool,
+    /// A server that knows MULTI is behind it.
+    pub is_proven: bool,
+    /// MULTI was sent for the first time, and holds back what comes behind it.
+    pub is_proving: bool,
     /// How far it has come.
     pub state: LinkState,
     /// What the server has yet to be sent, and to answer.
@@ -49,7 +55,8 @@ pub struct ConnectConnection {
     pub timed: bool,
     /// When somebody was last given up, in microseconds of the monotonic clock.
     pub late_us: u64,
-    /// When it is closed although not all is answered, because its server is gone; 0 is never.
+    /// Since when its server is known to be gone, in microseconds of the monotonic clock; 0 is
+    /// not at all.
     pub retired_us: u64,
 }
 
@@ -85,6 +92,9 @@ impl ConnectConnection {
             database,
             socket: None,
             is_private: false,
+            is_lent: false,
+            is_proven: false,
+            is_proving: false,
             state: LinkState::Resolving { deadline_us },
             log: RequestLog::default(),
             awaiting: VecDeque::new(),
@@ -121,6 +131,36 @@ impl ConnectConnection {
     /// Puts a request of the proxy itself in line.
     pub fn send_errand(&mut self, pool: &BufferPool, errand: Errand, request: &[u8], now_us: u64) {
         self.send(pool, request, Ticket::errand(errand, now_us));
+    }
+
+    /// Puts MULTI in line. What comes behind it is held back until this server has accepted one:
+    /// where it is renamed or forbidden, the commands would be executed one by one.
+    pub fn send_multi(&mut self, pool: &BufferPool, request: &[u8], ticket: Ticket) {
+        self.send(pool, request, ticket);
+        if !self.is_proven {
+            self.is_proving = true;
+            self.log.raise_barrier();
+        }
+    }
+
+    /// The server has accepted MULTI.
+    pub fn prove(&mut self) {
+        if !self.is_proven {
+            self.is_proven = true;
+            self.is_proving = false;
+            self.log.lower_barrier();
+        }
+    }
+
+    /// Whether a command on it may take as long as it likes.
+    pub fn is_blocked(&self) -> bool {
+        let step = self.awaiting.front().map(|front| front.origin);
+        matches!(step, Some(Origin::Session { step: Step::Block, .. }))
+    }
+
+    /// Whether somebody has a transaction or the like on it, or has just had.
+    pub fn is_in_session(&self) -> bool {
+        self.awaiting.iter().any(|awaiting| matches!(awaiting.origin, Origin::Session { .. }))
     }
 
     /// How many answers the handshake is to get.

@@ -3,12 +3,15 @@
 //! A turn of the loop takes every event first and writes afterwards, so that all the small
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
-//! goes, `fan_out` sends what concerns everything to every master, `scan`
-//! goes from one to the next, `scripts` loads scripts where they are missing, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! goes, `transaction` takes those of a client that has said MULTI or WATCH, `blocking`
+//! those that may take their time, `fan_out` sends what concerns everything to every master,
+//! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
+//! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
 //! `report` writes INFO, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
-//! what time asks for.
+//! what time asks for, `sentinel` follows what Sentinels say.
 
+mod blocking;
 mod dispatch;
 mod fan_out;
 mod intake;
@@ -17,7 +20,9 @@ mod local;
 mod report;
 mod scan;
 mod scripts;
+mod transaction;
 mod loss;
+mod sentinel;
 mod upkeep;
 mod waiting_room;
 
@@ -41,6 +46,7 @@ use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
 use intake::Reader;
+use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
 use waiting_room::WaitingRoom;
 
@@ -53,6 +59,8 @@ pub struct Handler {
     events: Vec<Event>,
     /// Some latency monitor is configured.
     measures: bool,
+    /// How long a client that wrote reads from the master, in microseconds; 0 is not at all.
+    read_your_writes_us: u64,
     /// Everybody may do everything.
     is_open: bool,
     listeners: Vec<ListenSocket>,
@@ -67,6 +75,8 @@ pub struct Handler {
     topology: Arc<Topology>,
     /// What a server said about the cluster the last time, and the topology that it led to.
     last_view: Option<(u64, Vec<NodeLine>)>,
+    /// What Sentinels have said, if there are any.
+    sentinels: SentinelWatch,
     random: Random,
     /// The time at the top of this turn: the only clock that requests see.
     now_us: u64,
@@ -79,6 +89,8 @@ pub struct Handler {
     /// Who has more to say than one turn takes.
     eager_clients: Vec<ClientId>,
     eager_links: Vec<LinkId>,
+    /// Who seemed to leave while a command of theirs was blocked.
+    leaving: Vec<ClientId>,
     /// Memory of empty reply queues, for whoever needs one next.
     lines: Vec<Line>,
     arguments_again: Arguments,
@@ -116,6 +128,7 @@ impl Handler {
             log: Log::new(Arc::clone(&shared.logger)),
             multiplexor,
             events: Vec::new(),
+            read_your_writes_us: shared.conf.pool.common.read_your_writes_us,
             is_open: shared.authority.is_open(),
             measures: !recorder.monitors().monitors().is_empty(),
             listeners,
@@ -129,6 +142,7 @@ impl Handler {
             pools: Vec::new(),
             topology: shared.current.load(),
             last_view: None,
+            sentinels: SentinelWatch::default(),
             random: Random::new(random::seed()),
             now_us,
             deadlines: Deadlines::default(),
@@ -138,6 +152,7 @@ impl Handler {
             busy_links: Vec::new(),
             eager_clients: Vec::new(),
             eager_links: Vec::new(),
+            leaving: Vec::new(),
             lines: Vec::new(),
             arguments_again: Arguments::default(),
             large_goes_to: None,
@@ -240,6 +255,7 @@ impl Handler {
             match mail {
                 Mail::Client(socket, peer) => self.adopt(socket, peer),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
+                Mail::Refresh => self.refresh_soon(),
             }
         }
     }

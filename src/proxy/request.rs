@@ -9,6 +9,7 @@ use super::accept_connection::AcceptConnection;
 use super::connect_connection::ConnectConnection;
 use super::whole::Whole;
 use crate::base::slab::Id;
+use crate::pool::GroupId;
 use crate::resp::command::CommandId;
 
 /// Names a client of one handler.
@@ -35,6 +36,15 @@ pub enum Origin {
         /// Its number among the parts.
         part: u32,
     },
+    /// A step of what a client does on a link of its own, see `session.rs`.
+    Session {
+        /// Whose session it is.
+        client: ClientId,
+        /// The number of its request, if the reply is for it; see [`Step`].
+        sequence: u32,
+        /// What was asked.
+        step: Step,
+    },
     /// The proxy itself.
     Proxy(Errand),
     /// Whoever asked has been told already that the reply comes too late.
@@ -58,6 +68,42 @@ pub enum Errand {
     LoadScript,
     /// `CLUSTER NODES`: who owns which slots.
     ClusterNodes,
+    /// `SENTINEL`, about a group.
+    Sentinel(Question, GroupId),
+    /// `SUBSCRIBE`: a Sentinel is to tell what happens.
+    Subscribe,
+}
+
+/// What a Sentinel is asked about a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// How sure it is who the master is.
+    Master,
+    /// Where the master is.
+    Address,
+    /// Who follows it.
+    Replicas,
+    /// Which other Sentinels watch it.
+    Sentinels,
+}
+
+/// What is sent on a link that is lent to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// MULTI. The client has its OK already.
+    Multi,
+    /// A command to be queued, which the client knows to be queued already.
+    Acknowledged,
+    /// A command to be queued.
+    Queued,
+    /// EXEC.
+    Exec,
+    /// DISCARD or UNWATCH, so that the link can go back. The client has its OK already.
+    Clean,
+    /// WATCH.
+    Watch,
+    /// A command that may block.
+    Block,
 }
 
 /// A request that a server has yet to answer; they wait in the order they were sent.
@@ -114,6 +160,8 @@ impl Errand {
             Errand::Asking => "asking",
             Errand::LoadScript => "script load",
             Errand::ClusterNodes => "cluster nodes",
+            Errand::Sentinel(..) => "sentinel",
+            Errand::Subscribe => "subscribe",
         }
     }
 
@@ -121,6 +169,22 @@ impl Errand {
     pub fn is_handshake(self) -> bool {
         matches!(self, Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping)
     }
+}
+
+impl Step {
+    /// Whether the client waits for the reply.
+    pub fn is_answered(self) -> bool {
+        match self {
+            Step::Queued | Step::Exec | Step::Watch | Step::Block => true,
+            Step::Multi | Step::Acknowledged | Step::Clean => false,
+        }
+    }
+}
+
+impl Question {
+    /// In the order in which they are asked.
+    pub const ALL: [Question; 4] =
+        [Question::Master, Question::Address, Question::Replicas, Question::Sentinels];
 }
 
 impl Awaiting {
@@ -143,5 +207,10 @@ impl Awaiting {
     /// Whether the proxy itself asked this.
     pub fn is_errand(&self, errand: Errand) -> bool {
         self.origin == Origin::Proxy(errand)
+    }
+
+    /// Whether the proxy asked a Sentinel about some group.
+    pub fn is_question(&self) -> bool {
+        matches!(self.origin, Origin::Proxy(Errand::Sentinel(..)))
     }
 }

@@ -74,6 +74,8 @@ pub enum Mail {
         /// All addresses, or why there are none.
         addresses: io::Result<Vec<SocketAddr>>,
     },
+    /// Sentinels are to be asked: something has happened.
+    Refresh,
 }
 
 impl Neighbour {

@@ -162,6 +162,11 @@ impl World {
         with(|state| state.moves)
     }
 
+    /// Keeps so many lines of trace, in this world and in those that follow.
+    pub fn keep_trace(lines: usize) {
+        with(|state| state.trace_max = lines.max(1));
+    }
+
     /// The last things that happened, oldest first.
     pub fn trace() -> Vec<String> {
         with(|state| state.trace.iter().cloned().collect())

@@ -10,8 +10,10 @@
 
 mod support;
 
+mod addresses;
 mod command_line;
 mod command_table;
+mod compat_doc;
 mod conf;
 mod connection;
 mod errors;
@@ -23,15 +25,19 @@ mod long_keys;
 mod malformed;
 mod multi_key;
 mod protocol;
+mod read_policy;
 mod redirect;
 mod replies;
 mod resharding;
 mod scan;
 mod scripts;
+mod sentinel_pool;
 mod shutdown;
 mod single_key;
 mod slow_clients;
+mod standalone_pool;
 mod timeouts;
 mod tools;
 mod topology;
+mod transactions;
 mod user_of_2022;

@@ -2,8 +2,9 @@
 //! server.
 //!
 //! In reading order: `scratch` (a folder that goes away), `process` (a child that never outlives
-//! us), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`, `proxy`,
-//! `fake_server`, `any_pool` (the same test on every kind of pool). Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
+//! us), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`,
+//! `redis_sentinel`, `proxy`, `fake_server`, `any_pool` (the same test on every kind of pool).
+//! Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
 //! calls [`wait_until`].
 
 mod any_pool;
@@ -12,6 +13,7 @@ mod fake_server;
 mod process;
 mod proxy;
 mod redis_cluster;
+mod redis_sentinel;
 mod redis_server;
 mod scratch;
 mod value;
@@ -28,6 +30,7 @@ pub use fake_server::{Answer, FakeServer, Heard, nodes_line};
 pub use process::{Process, program_exists};
 pub use proxy::{Address, Proxy, binary, is_original};
 pub use redis_cluster::{RedisCluster, key_in_slots, slot_of};
+pub use redis_sentinel::{Group, RedisSentinel, Secrets, Watched, key_in_group, monitor_lines};
 pub use redis_server::RedisServer;
 pub use scratch::Scratch;
 pub use value::{Value, array, bulk, error, int, ok, simple};

@@ -49,8 +49,10 @@ struct Connection {
     manner: Manner,
     deaf_until_us: u64,
     slow_until_us: u64,
-    /// When the last request was written.
+    /// When something was written last.
     spoke_us: u64,
+    /// It was silent for longer than a client may be.
+    was_silent: bool,
     name: Vec<u8>,
 }
 
@@ -167,7 +169,7 @@ impl Client {
         if now_us >= self.next_us && self.left > 0 {
             self.make_requests(cluster, plan);
         }
-        self.write();
+        self.write(plan);
         self.read(cluster, plan);
     }
 
@@ -188,6 +190,7 @@ impl Client {
             deaf_until_us: 0,
             slow_until_us: 0,
             spoke_us: World::now_us(),
+            was_silent: false,
             name: Vec::new(),
         });
     }
@@ -482,8 +485,9 @@ impl Client {
         open.expected.push_back(Request { number, end: open.queued, keys, expect, is_split });
     }
 
-    fn write(&mut self) {
+    fn write(&mut self, plan: &Plan) {
         let Some(open) = &mut self.connection else { return };
+        open.was_silent |= World::now_us() - open.spoke_us >= plan.client_timeout_s * 1_000_000;
         if open.outbox.is_empty() || World::now_us() < open.slow_until_us {
             return;
         }
@@ -679,8 +683,7 @@ impl Client {
     fn check_loss(&mut self, plan: &Plan, what: &str) {
         self.tally.losses += 1;
         let Some(open) = &self.connection else { return };
-        let silent_us = World::now_us() - open.spoke_us;
-        let timed_out = plan.client_timeout_s > 0 && silent_us >= plan.client_timeout_s * 1_000_000;
+        let timed_out = plan.client_timeout_s > 0 && open.was_silent;
         // A large reply of which the server sent only a part.
         let first = open.expected.front();
         let reads =
@@ -711,7 +714,8 @@ impl Client {
     /// What was not written to the end will never be executed.
     fn settle_unwritten(&mut self, cluster: &Cluster) {
         while let Some(open) = &mut self.connection
-            && let Some(last) = open.expected.pop_back_if(|last| last.end > open.written)
+            && open.expected.back().is_some_and(|last| last.end > open.written)
+            && let Some(last) = open.expected.pop_back()
         {
             self.settle(cluster, &last, Fate::Never);
         }

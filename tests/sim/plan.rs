@@ -122,10 +122,11 @@ pub struct ClientChances {
 }
 
 impl Plan {
-    /// The plan of a seed: a quarter of all runs are without any fault, some have slots that move
-    /// and nothing else, and in the others every fault is there or not.
+    /// The plan of a seed: a fifth of all runs are without any fault, a fifth have slots that move
+    /// and nothing else, a fifth have difficult clients, and in the others every fault is there or
+    /// not.
     pub fn draw(random: &mut Random) -> Plan {
-        let sky = random.below(8);
+        let sky = random.below(10);
         let mut plan = Plan::fair(random);
         match sky {
             0 | 1 => {}
@@ -156,7 +157,8 @@ impl Plan {
     fn fair(random: &mut Random) -> Plan {
         let bumpy = !random.one_in(4);
         // Tiny buffers and huge values together would take for ever.
-        let value_max = if random.one_in(3) { 300_000 } else { 200 << random.below(8) };
+        let is_large = random.one_in(6);
+        let value_max = if is_large { 300_000 } else { 200 << random.below(8) };
         let capacity = match random.below(3) {
             0 if value_max < 2_000 => 16..=600,
             1 => 65_536..=262_144,
@@ -168,7 +170,7 @@ impl Plan {
             nodes: 2 + random.index(2),
             spare_nodes: 1,
             clients: 3 + random.index(4),
-            requests: 20 + u32::try_from(random.below(60)).unwrap_or(0),
+            requests: 20 + u32::try_from(random.below(if is_large { 20 } else { 60 })).unwrap_or(0),
             tags: 1 + random.index(5),
             value_max,
             window: 1 << random.below(7),

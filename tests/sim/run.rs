@@ -217,7 +217,7 @@ impl Run {
             client.calm_down();
         }
         let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
-        assert!(done, "no progress: {}", self.complaints());
+        assert!(done, "no progress: {:?} {}", self.leftovers(), self.complaints());
         for client in &mut self.clients {
             client.leave();
         }
@@ -292,7 +292,8 @@ impl Run {
         if World::open_sockets() != 2 * links {
             return Some(format!("{} sockets for {links} links", World::open_sockets()));
         }
-        let most = self.handlers.len() * self.servers.len();
+        // A shared one for each server, and the private ones that are kept for large requests.
+        let most = self.handlers.len() * self.servers.len() * 5;
         (links > most).then(|| format!("{links} links, at most {most} are of use"))
     }
 }

@@ -86,7 +86,6 @@ impl Server {
     pub fn die(&mut self) {
         self.listener = None;
         for connection in self.connections.drain(..) {
-            World::release(&connection.socket);
             World::cut(&connection.socket);
         }
     }
@@ -170,6 +169,15 @@ struct Desk<'a> {
 impl Desk<'_> {
     fn chance(&mut self, chances: u64) -> bool {
         chances != 0 && self.random.one_in(chances)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // What is held back would not come any more, not even the end.
+        if self.is_held {
+            World::release(&self.socket);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::super::accept_connection::{AcceptConnection, Intake};
 use super::super::replies;
 use super::super::request::ClientId;
 use super::super::shared::{Mail, Shared};
-use super::dispatch::Message;
+use super::dispatch::{Message, Taken};
 use super::links::ELEPHANT;
 use super::upkeep::Chore;
 use super::{Handler, LISTENER};
@@ -24,6 +24,8 @@ pub(super) struct Reader {
     pub arguments: Arguments,
     pub shared: Arc<Shared>,
     limits: Limits,
+    /// For clients that must log in first.
+    stranger_limits: Limits,
 }
 
 /// All connections share one buffer of this size to read into.
@@ -48,14 +50,16 @@ const ACCEPT_PAUSE_US: u64 = 100_000;
 impl Reader {
     pub fn new(shared: &Arc<Shared>) -> Self {
         let limits = Limits {
-            request_max: usize::try_from(shared.conf.client_query_limit).unwrap_or(usize::MAX),
+            request_max: unless_zero(shared.conf.client_query_limit),
             ..Limits::default()
         };
+        let stranger_limits = Limits { unauthenticated: true, ..limits };
         Reader {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             arguments: Arguments::default(),
             shared: Arc::clone(shared),
             limits,
+            stranger_limits,
         }
     }
 }
@@ -198,6 +202,9 @@ impl Handler {
                 client.readable = true;
                 client.hung_up |= event.hang_up;
             }
+            if event.hang_up {
+                self.suspect(id);
+            }
             self.read_client(id);
         }
     }
@@ -282,7 +289,7 @@ impl Handler {
         fed: usize,
         total: usize,
     ) -> Next {
-        let Reader { scratch, arguments, shared, limits } = reader;
+        let Reader { scratch, arguments, shared, limits, stranger_limits } = reader;
         let commands = &shared.conf.commands;
         let (mut begin, mut at) = (0, fed);
         loop {
@@ -307,6 +314,7 @@ impl Handler {
                 let more = client.intake == Intake::Open && client.readable;
                 return if more { Next::More } else { Next::Enough };
             }
+            let limits = if client.identity.is_some() { &*limits } else { &*stranger_limits };
             let end = match client.parser.feed(&scratch[at..total], limits, arguments) {
                 Ok(Parsed::Incomplete) => {
                     at = total;
@@ -317,7 +325,11 @@ impl Handler {
                     if begin != at {
                         arguments.index(message);
                     }
-                    self.dispatch(commands, arguments, id, Message::passing(message));
+                    if self.dispatch(commands, arguments, id, Message::passing(message))
+                        == Taken::Later
+                    {
+                        continue;
+                    }
                     end
                 }
                 Ok(Parsed::Inline { end }) => {
@@ -325,7 +337,11 @@ impl Handler {
                         arguments.index(&scratch[begin..at + end]);
                     }
                     let message = arguments.rewritten();
-                    self.dispatch(commands, arguments, id, Message::passing(message));
+                    if self.dispatch(commands, arguments, id, Message::passing(message))
+                        == Taken::Later
+                    {
+                        continue;
+                    }
                     end
                 }
                 Ok(Parsed::Nothing { end }) => end,
@@ -367,7 +383,9 @@ impl Handler {
             }
         }
         let arguments = &mut reader.arguments;
-        let end = match client.parser.feed(&inbox.filled()[fed..], &reader.limits, arguments) {
+        let limits =
+            if client.identity.is_some() { &reader.limits } else { &reader.stranger_limits };
+        let end = match client.parser.feed(&inbox.filled()[fed..], limits, arguments) {
             Ok(Parsed::Incomplete) => return Next::More,
             Ok(Parsed::Request { end }) => fed + end,
             Ok(Parsed::Nothing { end }) => {
@@ -382,7 +400,14 @@ impl Handler {
                 client.inbox = Some(line).filter(|rest| !rest.is_empty());
                 let Reader { shared, arguments, .. } = reader;
                 let message = Message::passing(arguments.rewritten());
-                self.dispatch(&shared.conf.commands, arguments, id, message);
+                let taken = self.dispatch(&shared.conf.commands, arguments, id, message);
+                if taken == Taken::Later
+                    && let Some(client) = self.clients.get_mut(id)
+                {
+                    let mut held = self.buffers.take(message.bytes.len());
+                    held.push(message.bytes);
+                    client.held = Some(held);
+                }
                 return Next::More;
             }
             Err(error) => {
@@ -413,7 +438,12 @@ impl Handler {
         arguments.index(request.filled());
         let length = request.len();
         let message = Message { bytes: request.filled(), is_large: true };
-        self.dispatch(&shared.conf.commands, arguments, id, message);
+        if self.dispatch(&shared.conf.commands, arguments, id, message) == Taken::Later {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.held = Some(request);
+            }
+            return;
+        }
         self.send_large(request);
         if let Some(client) = self.clients.get_mut(id)
             && length >= ELEPHANT
@@ -494,7 +524,7 @@ impl Handler {
             }
             Ok(Flushed::Blocked) => {
                 let unread = client.unread_bytes() as u64;
-                if unread > self.shared.conf.client_output_limit {
+                if unread > unless_zero(self.shared.conf.client_output_limit) as u64 {
                     log_warn!(
                         self.log,
                         "h {} c {} {} does not read {} bytes",
@@ -538,9 +568,17 @@ impl Handler {
                 client.socket.number(),
                 why
             );
+            if let Some(session) = client.session {
+                self.close_session(&session);
+            }
             self.set_load();
         }
     }
+}
+
+/// A limit of the configuration, where 0 is none.
+fn unless_zero(limit: u64) -> usize {
+    if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) }
 }
 
 /// Whether a client has more to say now.

@@ -12,6 +12,7 @@ use super::super::shared::Mail;
 use super::dispatch::Message;
 use super::intake::Reader;
 use super::loss::Loss;
+use super::transaction::Answer;
 use super::waiting_room::Parcel;
 use super::{Handler, LINK_BIT};
 use crate::base::address::Address;
@@ -110,10 +111,18 @@ impl Handler {
         Some(id)
     }
 
+    /// A private link that stays with its borrower when all is answered.
+    pub(super) fn lend_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        let id = self.private_link(server, database)?;
+        self.links.get_mut(id)?.is_lent = true;
+        Some(id)
+    }
+
     /// The last request on a private link is answered.
     fn give_back(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         link.log.trim();
+        link.timed = false;
         let (server, database) = (link.server, link.database);
         let is_kept = (self.topology.server(server).is_some())
             && (self.pools.get_mut(server.index()))
@@ -125,7 +134,7 @@ impl Handler {
 
     /// Begins to connect. Requests can be put in line at once.
     #[cold]
-    fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+    pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
         let target = Arc::clone(self.topology.server(server)?);
         let common = &self.shared.conf.pool.common;
         let deadline_us = self.now_us + common.connect_timeout_us;
@@ -390,13 +399,17 @@ impl Handler {
             };
             let reply = &scratch[begin..end];
             let Some(awaiting) = link.awaiting.front().copied() else {
+                if self.take_message(id, reply) {
+                    (begin, at) = (end, end);
+                    continue;
+                }
                 return self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
             };
             if !link.has_sent(&awaiting) {
                 return self.lose_link(id, Loss::Protocol("a reply before its request".into()));
             }
             link.awaiting.pop_front();
-            link.streaming = false;
+            let is_whole = !mem::replace(&mut link.streaming, false);
             replies += 1;
             match awaiting.origin {
                 Origin::Client { client, sequence } if reply[0] != b'-' => {
@@ -412,7 +425,7 @@ impl Handler {
                         }
                     }
                 }
-                _ => self.take_reply(id, &awaiting, reply),
+                _ => self.take_reply(id, &awaiting, reply, is_whole),
             }
             begin = end;
             at = end;
@@ -423,7 +436,10 @@ impl Handler {
         let server = link.server;
         self.recorder.handler().total_responses.add(replies);
         self.recorder.server(server.index()).responses.add(replies);
-        let is_done = link.is_private && link.state == LinkState::Ready && link.awaiting.is_empty();
+        let is_done = link.is_private
+            && !link.is_lent
+            && link.state == LinkState::Ready
+            && link.awaiting.is_empty();
         if replies > 0 {
             self.is_alive(server);
         }
@@ -457,8 +473,11 @@ impl Handler {
         match awaiting.origin {
             Origin::Client { client, sequence } => self.answer_piece(client, sequence, piece),
             Origin::Part { whole, part } => self.answer_part_piece(whole, part, piece),
+            Origin::Session { client, sequence, step } if step.is_answered() => {
+                self.answer_piece(client, sequence, piece);
+            }
             Origin::Proxy(_) => link.collected.extend_from_slice(piece),
-            Origin::Nobody => {}
+            Origin::Session { .. } | Origin::Nobody => {}
         }
     }
 
@@ -475,12 +494,24 @@ impl Handler {
         }
     }
 
-    /// A reply that is more than something to pass on.
-    fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) {
+    /// A reply that is more than something to pass on; of a large one the last piece.
+    fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8], is_whole: bool) {
         if let Origin::Proxy(errand) = awaiting.origin {
+            if errand == Errand::Ping && self.take_message(id, reply) {
+                // It came in between; the answer is still to come.
+                if let Some(link) = self.links.get_mut(id) {
+                    link.awaiting.push_front(*awaiting);
+                }
+                return;
+            }
             return self.take_errand_reply(id, errand, reply);
         }
-        if reply[0] == b'-' && self.take_error(id, awaiting, reply) {
+        let is_error = is_whole && reply[0] == b'-';
+        if let Origin::Session { client, sequence, step } = awaiting.origin {
+            let answer = Answer { link: id, client, sequence, awaiting, reply, is_error };
+            return self.take_session_reply(step, &answer);
+        }
+        if is_error && self.take_error(id, awaiting, reply) {
             return;
         }
         if self.measures {
@@ -493,7 +524,7 @@ impl Handler {
     }
 
     /// Tells the latency monitors how long a command took.
-    fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
+    pub(super) fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
         if let (Some(command), Some(link)) = (awaiting.command, self.links.get(id)) {
             let feeds = self.recorder.monitors().feeds(command.index());
             let elapsed_us = self.now_us.saturating_sub(awaiting.since_us);
@@ -506,7 +537,10 @@ impl Handler {
         match origin {
             Origin::Client { client, sequence } => self.answer(client, sequence, reply),
             Origin::Part { whole, part } => self.answer_part(whole, part, reply),
-            Origin::Proxy(_) | Origin::Nobody => {}
+            Origin::Session { client, sequence, step } if step.is_answered() => {
+                self.answer(client, sequence, reply);
+            }
+            Origin::Session { .. } | Origin::Proxy(_) | Origin::Nobody => {}
         }
     }
 
@@ -530,14 +564,11 @@ impl Handler {
     }
 
     /// The server has refused a request for a reason that may pass. Nothing was executed, so it
-    /// may be sent again, unless its client has others under way behind it, which it would come
-    /// after then. True when it is.
+    /// may be sent again, unless its client has sent others since, which it would come after then. True when it is.
     fn try_refused_later(&mut self, id: LinkId, awaiting: &Awaiting) -> bool {
         let Some(link) = self.links.get(id) else { return false };
-        let client = self.client_of(awaiting.origin);
-        if client.is_none()
-            || link.awaiting.iter().any(|later| self.client_of(later.origin) == client)
-        {
+        let Some((client, sequence)) = self.asker_of(awaiting.origin) else { return false };
+        if !self.clients.get(client).is_some_and(|client| client.is_last(sequence)) {
             return false;
         }
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
@@ -546,39 +577,85 @@ impl Handler {
         let (request, database) = (request.to_vec(), link.database);
         let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         let ticket = awaiting.ticket();
+        let master =
+            master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }
 
     /// The client that gets the reply, directly or as a part of a larger one.
     pub(super) fn client_of(&self, origin: Origin) -> Option<ClientId> {
+        self.asker_of(origin).map(|(client, _)| client)
+    }
+
+    /// The same with the number of its request.
+    pub(super) fn asker_of(&self, origin: Origin) -> Option<(ClientId, u32)> {
         match origin {
-            Origin::Client { client, .. } => Some(client),
-            Origin::Part { whole, .. } => self.wholes.get(whole).map(|whole| whole.client),
+            Origin::Client { client, sequence } | Origin::Session { client, sequence, .. } => {
+                Some((client, sequence))
+            }
+            Origin::Part { whole, .. } => {
+                self.wholes.get(whole).map(|whole| (whole.client, whole.sequence))
+            }
             Origin::Proxy(_) | Origin::Nobody => None,
         }
     }
 
+    /// Whether the client that gets the reply watches keys, or the like: it reads from masters.
+    pub(super) fn is_in_session(&self, origin: Origin) -> bool {
+        let client = self.client_of(origin).and_then(|id| self.clients.get(id));
+        client.is_some_and(|client| client.session.is_some())
+    }
+
     /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
     fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
-        if awaiting.redirects() >= HOPS_MAX || !self.topology.is_cluster() {
+        if awaiting.redirects() >= HOPS_MAX {
             return false;
         }
-        let (Some(redirect), Some(link)) = (Redirect::parse(reply), self.links.get(id)) else {
-            return false;
-        };
-        let Some(answered) = self.topology.server(link.server) else { return false };
-        let (ask, slot) = (redirect.ask, redirect.slot);
-        let address = redirect.address(answered.address());
+        let Some((address, slot, ask)) = self.parse_redirect(id, reply) else { return false };
+        let Some(link) = self.links.get(id) else { return false };
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };
         let request = request.to_vec();
-        let Some(slot) = Slot::new(u64::from(slot)) else { return false };
-        let Some(server) = self.server_at(&address, slot, ask) else { return false };
+        let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
+        let ticket = awaiting.again();
+        let parcel = Parcel { place, master, database: 0, ticket, request: &request };
+        if self.room.has_waiting_for(place) {
+            // Some of them may be older: it takes its place among them, and goes with them.
+            self.send_or_wait(parcel);
+            self.server_at(&address, slot, ask);
+        } else {
+            let Some(server) = self.server_at(&address, slot, ask) else { return false };
+            if let Err(error) = self.follow(server, ask, &request, ticket) {
+                self.wait_for_server(parcel, Some(server), error);
+            }
+        }
         if !ask {
             self.refresh_soon();
         }
-        self.follow(server, ask, &request, awaiting.again()).is_ok()
+        true
+    }
+
+    /// Where MOVED or ASK of a server points, and whether it is ASK.
+    fn parse_redirect(&self, id: LinkId, reply: &[u8]) -> Option<(Address, Slot, bool)> {
+        if !self.topology.is_cluster() {
+            return None;
+        }
+        let redirect = Redirect::parse(reply)?;
+        let answered = self.topology.server(self.links.get(id)?.server)?;
+        let answered = answered.endpoints().next().unwrap_or(answered.address());
+        let (ask, slot) = (redirect.ask, Slot::new(u64::from(redirect.slot))?);
+        Some((redirect.address(answered), slot, ask))
+    }
+
+    /// Who is meant by MOVED or ASK, and whether it is ASK. MOVED is remembered.
+    pub(super) fn read_redirect(&mut self, id: LinkId, reply: &[u8]) -> Option<(ServerId, bool)> {
+        let (address, slot, ask) = self.parse_redirect(id, reply)?;
+        let server = self.server_at(&address, slot, ask)?;
+        if !ask {
+            self.refresh_soon();
+        }
+        Some((server, ask))
     }
 
     /// The server that a redirection names, which may be new; MOVED also makes it the owner.
@@ -626,19 +703,26 @@ impl Handler {
 
     /// A reply to something that the proxy asked on its own behalf.
     fn take_errand_reply(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        let server = link.server;
+        let mut whole = mem::take(&mut link.collected);
+        let reply = if whole.is_empty() {
+            reply
+        } else {
+            whole.extend_from_slice(reply);
+            &whole
+        };
         match errand {
             Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
                 self.take_handshake_step(id, errand, reply);
             }
             // What a server thinks of it, the call behind it will tell.
             Errand::Asking | Errand::LoadScript => {}
-            Errand::ClusterNodes => {
-                let Some(link) = self.links.get_mut(id) else { return };
-                let server = link.server;
-                let mut whole = mem::take(&mut link.collected);
-                whole.extend_from_slice(reply);
-                self.take_cluster_nodes(server, &whole);
+            Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
+            Errand::Sentinel(question, group) => {
+                self.take_sentinel_answer(id, question, group, reply);
             }
+            Errand::Subscribe => self.take_subscription(id, reply),
         }
     }
 
@@ -654,7 +738,9 @@ impl Handler {
             return;
         }
         link.state = LinkState::Ready;
-        link.log.lower_barrier();
+        if !link.is_proving {
+            link.log.lower_barrier();
+        }
         let server = link.server.index();
         if let Some(pool) = self.pools.get_mut(server) {
             pool.down_since_us = 0;

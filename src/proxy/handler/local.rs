@@ -14,6 +14,12 @@ impl Handler {
     pub(super) fn answer_locally(&mut self, local: LocalCommand, request: &Request<'_>) {
         let mut reply = mem::take(&mut self.spare.reply);
         reply.clear();
+        self.recorder.handler().total_requests.increment();
+        self.recorder.handler().total_responses.increment();
+        if self.measures {
+            let feeds = self.recorder.monitors().feeds(request.command.id().index());
+            self.recorder.record_latency(feeds, 0);
+        }
         self.write_local_reply(local, request, &mut reply);
         self.answer(request.client, request.sequence, &reply);
         self.spare.keep_reply(reply);

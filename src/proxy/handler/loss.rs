@@ -34,25 +34,31 @@ impl Handler {
     /// provably safe: nothing of it was sent, or it is a read.
     pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
         let Some(mut link) = self.links.remove(id) else { return };
+        let was_listening = self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();
         self.tell_loss(&link, &loss);
         let was_ready = link.state == LinkState::Ready;
         self.count_failure(&link, &loss);
         let mut awaiting = mem::take(&mut link.awaiting);
-        if was_ready && !link.is_private && !awaiting.is_empty() && !matches!(loss, Loss::Retired) {
+        let was_shared = !link.is_private && !was_listening;
+        if was_ready && was_shared && !awaiting.is_empty() && !matches!(loss, Loss::Retired) {
             // Whether the server is well is found out at once, not by the next client.
             self.open_shared_link(link.server, link.database);
         }
         if link.streaming
             && let Some(cut) = awaiting.pop_front()
         {
-            self.cut_short(cut.origin);
+            self.cut_short(id, cut.origin);
         }
         for awaiting in awaiting {
             if matches!(awaiting.origin, Origin::Proxy(_) | Origin::Nobody) {
                 continue;
             }
             let is_unsent = link.never_sent(&awaiting);
+            if let Origin::Session { client, sequence, step } = awaiting.origin {
+                self.lose_step(id, client, sequence, step, is_unsent);
+                continue;
+            }
             let is_safe = is_unsent || (awaiting.repeatable && awaiting.hops == 0);
             match link.log.request(awaiting.offset, awaiting.length as usize) {
                 Some(request) if is_safe => {
@@ -85,9 +91,12 @@ impl Handler {
     }
 
     /// Part of a large reply has come, and the rest will not.
-    fn cut_short(&mut self, origin: Origin) {
+    fn cut_short(&mut self, link: LinkId, origin: Origin) {
+        if let Origin::Session { client, .. } = origin {
+            self.end_session(link, client);
+        }
         match origin {
-            Origin::Client { client, sequence } => {
+            Origin::Client { client, sequence } | Origin::Session { client, sequence, .. } => {
                 let error = replies::SERVER_CONNECTION_CLOSE;
                 let Some(asker) = self.clients.get_mut(client) else { return };
                 if asker.replace_pieces(&self.buffers, sequence, error) {
@@ -115,6 +124,8 @@ impl Handler {
         let Some((place, master)) = self.place_of(ticket.origin, request) else {
             return self.deliver(ticket.origin, replies::NO_SERVER_CONNECTION);
         };
+        let master =
+            master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
         let parcel = Parcel { place, master, database: lost.database, ticket, request };
         if !self.room.is_open() && self.room.is_closed_for(place) {
             return self.send_or_wait(parcel);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::super::replies;
-use super::super::request::{Awaiting, Errand, LinkId};
+use super::super::request::{Awaiting, Errand, LinkId, Origin};
 use super::super::whole::{Purpose, Whole};
 use super::Handler;
 use super::dispatch::Request;
@@ -50,8 +50,8 @@ impl Handler {
     /// A server has said that it does not know a script. If it is remembered here the server is
     /// told, and the call repeated behind that, once. True when it is.
     ///
-    /// The call is not repeated if its client has others under way on the link, which it would
-    /// come after then; but the server is told all the same.
+    /// The call is not repeated if its client has sent others since, which it would come after
+    /// then; but the server is told all the same.
     pub(super) fn cure_no_script(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
         if awaiting.was_cured() || !reply.starts_with(NO_SCRIPT) || !self.is_evalsha(awaiting) {
             return false;
@@ -62,10 +62,8 @@ impl Handler {
         };
         let request = request.to_vec();
         let Some(body) = self.script_of(&request) else { return false };
-        let client = self.client_of(awaiting.origin);
-        let Some(link) = self.links.get(id) else { return false };
-        let is_last = client.is_some()
-            && !link.awaiting.iter().any(|later| self.client_of(later.origin) == client);
+        let Origin::Client { client, sequence } = awaiting.origin else { return false };
+        let is_last = self.clients.get(client).is_some_and(|client| client.is_last(sequence));
         let mut load = Vec::with_capacity(body.len() + 64);
         load.command(&[b"SCRIPT", b"LOAD", &body]);
         let Some(link) = self.links.get_mut(id) else { return false };

@@ -26,6 +26,8 @@ pub(super) enum Chore {
     Refresh,
     /// A failed server is to be tried again.
     Probe,
+    /// Clients that seemed to leave while they were blocked are to be looked at.
+    Leaving,
     /// Accepting, which was paused, goes on.
     Accept,
     /// Whoever is still there is abandoned.
@@ -84,14 +86,14 @@ fn view_of(nodes: &[NodeLine]) -> Vec<NodeLine> {
 }
 
 /// A topology that has just been asked for is not asked for again so soon, whatever happens.
-const REFRESH_PAUSE_US: u64 = 100_000;
+pub(super) const REFRESH_PAUSE_US: u64 = 100_000;
 /// Links to servers that are gone are given this long to get their last answers.
 const RETIRE_US: u64 = 1_000_000;
 
 impl Handler {
     /// What is to be done for the first time at once.
     pub(super) fn begin_upkeep(&mut self) {
-        if self.index == 0 && self.topology.is_cluster() {
+        if self.index == 0 && (self.topology.is_cluster() || self.topology.is_by_sentinel()) {
             self.deadlines.set(Chore::Refresh, self.now_us);
         }
         self.await_topology();
@@ -111,6 +113,9 @@ impl Handler {
         if now_us >= self.deadlines.of(Chore::Clients) {
             self.check_clients();
         }
+        if now_us >= self.deadlines.of(Chore::Leaving) {
+            self.drop_leaving();
+        }
         if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();
         }
@@ -128,6 +133,8 @@ impl Handler {
             let earliest_us = self.shared.refreshed_us() + REFRESH_PAUSE_US;
             let due_us = earliest_us.max(self.now_us);
             self.deadlines.advance(Chore::Refresh, due_us);
+        } else if self.topology.is_by_sentinel() {
+            self.doubt_sentinels();
         }
     }
 
@@ -137,6 +144,9 @@ impl Handler {
         let interval_us = self.shared.conf.pool.common.refresh_interval_us;
         let next_us = if self.index == 0 { self.now_us + interval_us } else { u64::MAX };
         self.deadlines.set(Chore::Refresh, next_us);
+        if !self.draining && self.topology.is_by_sentinel() {
+            return self.ask_sentinels();
+        }
         let pause_us = REFRESH_PAUSE_US.min(interval_us);
         if self.draining || !self.shared.claim_refresh(self.now_us, pause_us) {
             return;
@@ -233,23 +243,27 @@ impl Handler {
         self.watch_failed_servers();
     }
 
-    /// Closes links to servers that are gone, once they have answered.
+    /// Closes links to servers that are gone, once they have answered. From servers that are said
+    /// to be down nobody waits for an answer for ever.
     fn retire_links(&mut self) {
         for id in self.links.ids() {
-            let Some(link) = self.links.get(id) else { continue };
-            if self.topology.server(link.server).is_some() {
-                continue;
-            }
-            let patience_us = link.heard_us.saturating_add(RETIRE_US);
-            if link.awaiting.is_empty() || self.now_us >= patience_us.max(link.retired_us) {
+            let Some(link) = self.links.get_mut(id) else { continue };
+            let front_us = link.awaiting.front().map(|front| front.since_us);
+            let patience_from_us = match (self.topology.server(link.server), front_us) {
+                (Some(server), Some(since_us)) if server.is_down() => since_us,
+                (Some(_), _) => continue,
+                (None, _) => {
+                    if link.retired_us == 0 {
+                        link.retired_us = self.now_us;
+                    }
+                    link.retired_us
+                }
+            };
+            let due_us = patience_from_us.max(link.heard_us).saturating_add(RETIRE_US);
+            if link.awaiting.is_empty() || self.now_us >= due_us {
                 self.lose_link(id, Loss::Retired);
             } else {
-                if let Some(link) = self.links.get_mut(id)
-                    && link.retired_us == 0
-                {
-                    link.retired_us = self.now_us + RETIRE_US;
-                }
-                self.deadlines.links_by(self.now_us + RETIRE_US);
+                self.deadlines.links_by(due_us);
             }
         }
     }
@@ -265,7 +279,9 @@ impl Handler {
                 LinkState::Resolving { deadline_us }
                 | LinkState::Connecting { deadline_us }
                 | LinkState::Handshaking { deadline_us, .. } => deadline_us,
-                LinkState::Ready if timeout_us > 0 => link.answer_deadline_us(timeout_us),
+                LinkState::Ready if timeout_us > 0 && !link.is_blocked() => {
+                    link.answer_deadline_us(timeout_us)
+                }
                 LinkState::Ready => u64::MAX,
             };
             if now_us < deadline_us {
@@ -294,7 +310,8 @@ impl Handler {
     fn tell_late(&mut self, id: LinkId, timeout_us: u64) {
         let now_us = self.now_us;
         let Some(link) = self.links.get_mut(id) else { return };
-        if link.is_stalled(now_us, timeout_us) {
+        // Who has a link alone cannot go on there without this answer.
+        if link.is_stalled(now_us, timeout_us) || link.is_in_session() {
             return self.lose_link(id, Loss::TimeOut);
         }
         let late = link.give_up_late(now_us, timeout_us);
@@ -326,7 +343,8 @@ impl Handler {
         let mut next_us = u64::MAX;
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
-            if client.owed() > 0 {
+            let may_idle = client.session.as_ref().is_some_and(|session| session.may_idle());
+            if client.owed() > 0 || may_idle {
                 client.active_us = self.now_us;
             }
             let deadline_us = client.active_us.saturating_add(timeout_us);
@@ -368,7 +386,7 @@ impl Handler {
     }
 
     /// Asks for a sign of life on a link that is open; any reply is one.
-    fn ping(&mut self, id: LinkId) {
+    pub(super) fn ping(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         if link.state == LinkState::Ready && link.awaiting.is_empty() {
             let mut request = Vec::new();

@@ -3,7 +3,7 @@
 //! There are three reasons to wait, and one room for all, because whoever waits for a place (a
 //! slot, or a group) keeps its turn before everybody who comes later for the same place:
 //!
-//! - **Order.** When the topology gives a slot to another master, requests for it may still be
+//! - **Order.** When the topology gives a slot or a group to another master, requests for it may still be
 //!   under way to the old one, and may come back with MOVED. A *fence* stands for the requests
 //!   that one link had in flight at that moment. It falls when they are answered, when the link
 //!   is lost, or when it has stood for too long.
@@ -19,7 +19,7 @@ use super::super::request::{LinkId, Ticket};
 use super::Handler;
 use super::dispatch::{Message, no_server_reply};
 use super::upkeep::Chore;
-use crate::pool::{NoServer, Place, SLOTS, ServerId, Topology};
+use crate::pool::{NoServer, Place, SLOTS, ServerGroup, ServerId, Topology};
 
 /// Who waits, and behind what.
 #[derive(Default)]
@@ -27,8 +27,10 @@ pub(super) struct WaitingRoom {
     fences: Vec<Fence>,
     /// Until then, in microseconds of the monotonic clock, no slot at all is known; 0 is over.
     unlearned_until_us: u64,
-    /// In the order in which they came.
+    /// In the order in which their clients sent them, once it is tidy.
     waiting: VecDeque<Waiting>,
+    /// Somebody has come in who may be older than those before.
+    is_untidy: bool,
     /// How many wait for each place.
     places: BTreeMap<Place, usize>,
     bytes: usize,
@@ -40,7 +42,9 @@ struct Fence {
     until: u64,
     /// It falls then in any case, in microseconds of the monotonic clock.
     deadline_us: u64,
-    slots: Box<[bool; SLOTS]>,
+    marks: Box<[bool; SLOTS]>,
+    /// The marks are slots, rather than groups.
+    of_slots: bool,
 }
 
 /// A request that belongs to one place, with what is needed to send it.
@@ -59,6 +63,8 @@ struct Waiting {
     master: bool,
     database: u32,
     ticket: Ticket,
+    /// Its number among the requests of its client.
+    sequence: u32,
     request: Vec<u8>,
     /// What its client is told if its time runs out.
     error: &'static [u8],
@@ -96,30 +102,52 @@ impl WaitingRoom {
         !matches!(place, Place::Slot(_)) && matches!(first, Some(Place::Slot(_)))
     }
 
+    /// Whether somebody waits for this place.
+    pub fn has_waiting_for(&self, place: Place) -> bool {
+        self.places.contains_key(&place)
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
     fn is_fenced(&self, place: Place) -> bool {
-        let Place::Slot(slot) = place else { return !self.fences.is_empty() };
-        self.unlearned_until_us > 0 || self.fences.iter().any(|fence| fence.slots[slot.index()])
+        if self.unlearned_until_us > 0 {
+            return true;
+        }
+        let Some(mark) = mark(place) else { return false };
+        // What concerns a whole group of a cluster waits for all, as some may be of that group.
+        let is_slot = matches!(place, Place::Slot(_));
+        self.fences.iter().any(|fence| fence.marks[mark] || fence.of_slots != is_slot)
     }
 
     /// When somebody must look next; `u64::MAX` is never.
     fn deadline_us(&self) -> u64 {
         let unlearned = [self.unlearned_until_us].into_iter().filter(|until_us| *until_us > 0);
         let fences = self.fences.iter().map(|fence| fence.deadline_us);
+        let mut led = BTreeSet::new();
         let waiting = (self.waiting.iter())
             .filter(|waiting| !self.is_fenced(waiting.place))
-            .map(|waiting| waiting.not_before_us.min(waiting.deadline_us));
+            .map(|waiting| waiting.due_us(led.insert(waiting.place)));
         unlearned.chain(fences).chain(waiting).min().unwrap_or(u64::MAX)
     }
 
     fn push(&mut self, waiting: Waiting) {
+        let last = self.waiting.back();
+        self.is_untidy |= last.is_some_and(|last| waiting.ticket.since_us <= last.ticket.since_us);
         self.bytes += waiting.request.len();
         *self.places.entry(waiting.place).or_default() += 1;
         self.waiting.push_back(waiting);
+    }
+
+    /// Puts everybody into line. Who was under way, and has to wait now, may have been sent
+    /// before others who wait already. Only requests of one client have an order among them.
+    fn tidy(&mut self) {
+        if mem::take(&mut self.is_untidy) {
+            let age = |waiting: &Waiting| (waiting.ticket.since_us, waiting.sequence);
+            self.waiting.make_contiguous().sort_by_key(age);
+        }
     }
 
     /// Somebody leaves the room.
@@ -131,6 +159,16 @@ impl WaitingRoom {
                 self.places.remove(&waiting.place);
             }
         }
+    }
+}
+
+/// Where a fence has marked this place. Groups whose numbers are far apart may share a mark: then
+/// one waits longer than it has to.
+fn mark(place: Place) -> Option<usize> {
+    match place {
+        Place::Slot(slot) => Some(slot.index()),
+        Place::Group(group) => Some(group.index() % SLOTS),
+        Place::AnyGroup => None,
     }
 }
 
@@ -214,41 +252,54 @@ impl Handler {
             return self.deliver(ticket.origin, error);
         }
         let hold_us = self.shared.conf.pool.common.failover_hold_us;
-        self.room.push(Waiting {
+        let waiting = Waiting {
             place,
             master,
             database,
             ticket,
+            sequence: self.asker_of(ticket.origin).map_or(0, |(_, sequence)| sequence),
             request: request.to_vec(),
             error,
             not_before_us: self.now_us + pause_us,
             deadline_us: ticket.since_us.saturating_add(hold_us),
-        });
-        self.set_room_deadline();
+        };
+        if !self.room.is_fenced(place) {
+            let is_first = !self.room.places.contains_key(&place);
+            self.deadlines.advance(Chore::Room, waiting.due_us(is_first));
+        }
+        self.room.push(waiting);
     }
 
-    /// Puts up fences for the slots whose master is another one now.
+    /// Puts up fences for the slots and groups whose master is another one now.
     pub(super) fn raise_fences(&mut self, before: &Topology) {
         let mut changed = Vec::new();
         for slot in before.changed_slots(&self.topology) {
             if let Some(master) = before.master_of_slot(slot) {
-                changed.push((master, slot));
+                changed.push((master, Place::Slot(slot)));
+            }
+        }
+        for group in before.changed_groups(&self.topology) {
+            if let Some(master) = before.group(group).and_then(ServerGroup::master) {
+                changed.push((master, Place::Group(group)));
             }
         }
         changed.sort_unstable_by_key(|(master, _)| *master);
-        for group in changed.chunk_by(|one, next| one.0 == next.0) {
-            let Some(pool) = self.pools.get(group[0].0.index()) else { continue };
-            let Some(id) = pool.shared(0) else { continue };
-            let Some(link) = self.links.get(id) else { continue };
-            if link.awaiting.is_empty() {
-                continue;
+        for places in changed.chunk_by(|one, next| one.0 == next.0) {
+            let Some(pool) = self.pools.get(places[0].0.index()) else { continue };
+            // One for each database.
+            for id in pool.links() {
+                let Some(link) = self.links.get(id) else { continue };
+                if link.awaiting.is_empty() {
+                    continue;
+                }
+                let mut marks = Box::new([false; SLOTS]);
+                for mark in places.iter().filter_map(|(_, place)| mark(*place)) {
+                    marks[mark] = true;
+                }
+                let (until, deadline_us) = (link.log.end(), self.now_us + PATIENCE_US);
+                let of_slots = matches!(places[0].1, Place::Slot(_));
+                self.room.fences.push(Fence { link: id, until, deadline_us, marks, of_slots });
             }
-            let mut slots = Box::new([false; SLOTS]);
-            for (_, slot) in group {
-                slots[slot.index()] = true;
-            }
-            let deadline_us = self.now_us + PATIENCE_US;
-            self.room.fences.push(Fence { link: id, until: link.log.end(), deadline_us, slots });
         }
         self.set_room_deadline();
     }
@@ -283,6 +334,7 @@ impl Handler {
     /// Tries to send what waits, in its order; `eager` also what was tried just now, because
     /// something has changed for the better.
     pub(super) fn retry_waiting(&mut self, eager: bool) {
+        self.room.tidy();
         // Whoever comes after one that stays has to stay too, if it is for the same place.
         let mut stuck = BTreeSet::new();
         for mut waiting in mem::take(&mut self.room.waiting) {
@@ -295,6 +347,10 @@ impl Handler {
                         && matches!(stuck.first(), Some(Place::Slot(_))))
             };
             if self.room.is_fenced(place) || (is_after(&stuck) && !is_last_try) || !is_due {
+                if is_due && stuck.insert(place) {
+                    // The first for its place, behind a fence or behind what waits for slots.
+                    waiting.not_before_us = now_us + RETRY_US;
+                }
                 stuck.insert(place);
                 self.room.waiting.push_back(waiting);
                 continue;
@@ -327,6 +383,12 @@ impl Handler {
 }
 
 impl Waiting {
+    /// When somebody must look after it. Who stands behind others for the same place is tried
+    /// when they have gone; until then its time can only run out.
+    fn due_us(&self, is_first: bool) -> u64 {
+        if is_first { self.not_before_us.min(self.deadline_us) } else { self.deadline_us }
+    }
+
     fn parcel(&self) -> Parcel<'_> {
         Parcel {
             place: self.place,

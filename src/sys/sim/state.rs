@@ -22,7 +22,7 @@ use crate::sys::resolver::Done;
 const WALL_US: i64 = 1_700_000_000_000_000;
 /// When a world begins. Not 0, so that a time that was forgotten stands out.
 const BEGIN_US: u64 = 1_000_000_000;
-/// How many lines of trace are kept.
+/// How many lines of trace are kept if nobody wants more.
 const TRACE_MAX: usize = 4096;
 
 thread_local! {
@@ -73,6 +73,7 @@ pub(in crate::sys) struct State {
     pub(super) accepts_to_fail: u32,
     pub(super) moves: u64,
     pub(super) trace: VecDeque<String>,
+    pub(super) trace_max: usize,
     pub(super) fingerprint: u64,
 }
 
@@ -116,13 +117,14 @@ impl State {
             accepts_to_fail: 0,
             moves: 0,
             trace: VecDeque::new(),
+            trace_max: TRACE_MAX,
             fingerprint: 0xCBF2_9CE4_8422_2325,
         }
     }
 
     /// The world that follows this one.
     pub(super) fn successor(&self, seed: u64, faults: Faults) -> State {
-        State::new(seed, self.next_id, faults)
+        State { trace_max: self.trace_max, ..State::new(seed, self.next_id, faults) }
     }
 
     /// A number for something new.
@@ -167,7 +169,7 @@ impl State {
             self.fingerprint = self.fingerprint.wrapping_mul(0x0100_0000_01B3);
         }
         self.moves += 1;
-        if self.trace.len() == TRACE_MAX {
+        if self.trace.len() >= self.trace_max {
             self.trace.pop_front();
         }
         self.trace.push_back(line);

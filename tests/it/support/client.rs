@@ -50,6 +50,7 @@ impl Client {
                 stream.set_nodelay(true)?;
                 Stream::Tcp(stream)
             }
+            Address::At(place) => Stream::Tcp(TcpStream::connect(place)?),
             Address::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
         };
         Ok(Client { stream, received: Vec::new(), next: 0, deadline: SOON })

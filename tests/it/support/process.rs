@@ -6,7 +6,7 @@
 
 use std::io::Write;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -98,7 +98,8 @@ pub fn program_exists(program: &str) -> bool {
         .is_ok()
 }
 
-fn tell_keeper(what: &str, id: u32) {
+/// The keeper, started if it is not there yet: whoever leaves something behind needs it.
+pub fn keeper() -> MutexGuard<'static, Child> {
     static KEEPER: OnceLock<Mutex<Child>> = OnceLock::new();
     let keeper = KEEPER.get_or_init(|| {
         let mut shell = Command::new("sh");
@@ -106,7 +107,11 @@ fn tell_keeper(what: &str, id: u32) {
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Mutex::new(shell.spawn().expect("sh"))
     });
-    let mut keeper = keeper.lock().unwrap_or_else(PoisonError::into_inner);
+    keeper.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell_keeper(what: &str, id: u32) {
+    let mut keeper = keeper();
     let input = keeper.stdin.as_mut().expect("a piped standard input");
     writeln!(input, "{what} {id}").expect("the keeper of our processes");
 }

@@ -1,6 +1,7 @@
 //! The program under test, started as its users start it. `PREDIXY_BIN=path` chooses another one.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -25,6 +26,8 @@ pub struct Proxy {
 pub enum Address {
     /// A port of 127.0.0.1
     Tcp(u16),
+    /// Another address of this machine
+    At(SocketAddr),
     /// A socket in the file system
     Unix(PathBuf),
 }
@@ -48,6 +51,7 @@ pub struct Start<'a> {
     files: Vec<(&'a str, String)>,
     arguments: Vec<&'a str>,
     descriptor_limit: Option<u32>,
+    hosts: Option<&'a str>,
 }
 
 impl Proxy {
@@ -69,7 +73,8 @@ impl Proxy {
     /// Prepares a start with more than a configuration text. `{port}` and `{dir}` in it are filled
     /// in.
     pub fn with(conf: &str) -> Start<'_> {
-        Start { conf, files: Vec::new(), arguments: Vec::new(), descriptor_limit: None }
+        let (files, arguments) = (Vec::new(), Vec::new());
+        Start { conf, files, arguments, descriptor_limit: None, hosts: None }
     }
 
     /// Where it listens.
@@ -214,6 +219,24 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// Gives it names of its own: what it sees as `/etc/hosts` is the file `hosts` in its folder.
+    pub fn hosts(mut self, hosts: &'a str) -> Start<'a> {
+        self.hosts = Some(hosts);
+        self
+    }
+
+    /// Like `start`, unless the system does not let it have names of its own.
+    #[track_caller]
+    pub fn try_start_in_namespace(self) -> Option<Proxy> {
+        let script = format!("{MOUNT} && exit 0");
+        let scratch = Scratch::new("hosts");
+        scratch.write("hosts", "");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script]).current_dir(scratch.path());
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success()).then(|| self.start())
+    }
+
     /// Starts it and waits until it answers; what it printed instead is the panic's text.
     #[track_caller]
     pub fn start(self) -> Proxy {
@@ -248,9 +271,14 @@ impl<'a> Start<'a> {
         let output = File::create(scratch.path().join("output")).expect("a file for the output");
         let limit =
             self.descriptor_limit.map_or(String::new(), |limit| format!("ulimit -n {limit}; "));
-        let mut command = Command::new("sh");
+        let mut command = Command::new(if self.hosts.is_some() { "unshare" } else { "sh" });
+        let mount = self.hosts.map_or(String::new(), |hosts| {
+            scratch.write("hosts", hosts);
+            command.args(["--mount", "sh"]);
+            format!("{MOUNT} && ")
+        });
         command
-            .args(["-c", &format!(r#"{limit}exec "$@""#), "sh"])
+            .args(["-c", &format!(r#"{limit}{mount}exec "$@""#), "sh"])
             .arg(binary())
             .arg(path)
             .args(&self.arguments);
@@ -281,10 +309,14 @@ impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Tcp(port) => write!(out, "127.0.0.1:{port}"),
+            Address::At(place) => write!(out, "{place}"),
             Address::Unix(path) => write!(out, "{}", path.display()),
         }
     }
 }
+
+/// Makes the file `hosts` of the current folder what the system looks names up in.
+const MOUNT: &str = "mount --bind hosts /etc/hosts";
 
 /// The program under test.
 pub fn binary() -> PathBuf {

@@ -1,19 +1,23 @@
 //! One real `redis-server` on loopback. `REDIS_SERVER=path` chooses which.
 
 use std::env;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Client, Process, Scratch, free_port};
+use super::{Address, Client, Process, Scratch, free_port};
 
 /// A running server; killed, with its folder, on drop.
 pub struct RedisServer {
     // Dropped in this order: first the process, then the folder it works in.
     process: Process,
     scratch: Scratch,
+    host: IpAddr,
     port: u16,
     options: Vec<String>,
 }
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 impl RedisServer {
     /// Starts a server with nothing in it.
@@ -23,13 +27,22 @@ impl RedisServer {
 
     /// Starts a server with more options, such as `["--requirepass", "secret"]`.
     pub fn start_with(options: &[&str]) -> RedisServer {
+        RedisServer::launch(LOOPBACK, None, options)
+    }
+
+    /// Starts a server that listens on one address of this machine and nowhere else.
+    pub fn start_on(host: &str, port: Option<u16>) -> RedisServer {
+        RedisServer::launch(host.parse().expect("a numeric address"), port, &[])
+    }
+
+    fn launch(host: IpAddr, port: Option<u16>, options: &[&str]) -> RedisServer {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let scratch = Scratch::new("redis");
         for _ in 0..20 {
-            let port = free_port();
+            let port = port.unwrap_or_else(free_port);
             // Somebody may have taken the port in the meantime; then the server ends by itself.
-            if let Some(process) = launch(&scratch, port, &options) {
-                return RedisServer { process, scratch, port, options };
+            if let Some(process) = launch(&scratch, host, port, &options) {
+                return RedisServer { process, scratch, host, port, options };
             }
         }
         panic!("redis-server does not start: {}", scratch.read("redis.log"));
@@ -48,7 +61,7 @@ impl RedisServer {
     /// A new connection to it.
     #[track_caller]
     pub fn client(&self) -> Client {
-        Client::to_port(self.port)
+        Client::connect(&Address::At(SocketAddr::new(self.host, self.port)))
     }
 
     /// Ends it as a power cut would.
@@ -60,7 +73,7 @@ impl RedisServer {
     pub fn restart(&mut self) {
         self.process.kill();
         for _ in 0..20 {
-            if let Some(process) = launch(&self.scratch, self.port, &self.options) {
+            if let Some(process) = launch(&self.scratch, self.host, self.port, &self.options) {
                 self.process = process;
                 return;
             }
@@ -87,20 +100,21 @@ impl RedisServer {
 }
 
 /// Where the server's program is.
-fn program() -> String {
+pub fn program() -> String {
     env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
-fn launch(scratch: &Scratch, port: u16, options: &[String]) -> Option<Process> {
+fn launch(scratch: &Scratch, host: IpAddr, port: u16, options: &[String]) -> Option<Process> {
     let mut command = Command::new(program());
-    command.current_dir(scratch.path()).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    let (at, bind) = (port.to_string(), host.to_string());
+    command.current_dir(scratch.path()).args(["--port", &at, "--bind", &bind]);
     command.args(["--save", "", "--appendonly", "no", "--logfile", "redis.log"]);
     command.args(["--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0"]);
     command.args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut process = Process::start(&mut command);
     let until = Instant::now() + Duration::from_secs(10);
     while process.ended().is_none() && Instant::now() < until {
-        if is_ours(port, process.id(), options) {
+        if is_ours(SocketAddr::new(host, port), process.id(), options) {
             return Some(process);
         }
         std::thread::sleep(Duration::from_millis(2));
@@ -110,8 +124,8 @@ fn launch(scratch: &Scratch, port: u16, options: &[String]) -> Option<Process> {
 
 /// Whether the server that answers there is the one we started, and not a stranger on the same
 /// port.
-fn is_ours(port: u16, id: u32, options: &[String]) -> bool {
-    let Ok(mut client) = Client::try_connect(&super::Address::Tcp(port)) else { return false };
+fn is_ours(place: SocketAddr, id: u32, options: &[String]) -> bool {
+    let Ok(mut client) = Client::try_connect(&Address::At(place)) else { return false };
     client.set_deadline(Duration::from_secs(5));
     if let Some(at) = options.iter().position(|option| option == "--requirepass") {
         let _ = client.try_cmd(&["AUTH", &options[at + 1]]);

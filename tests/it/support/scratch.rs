@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{env, fs, process};
+use std::{env, fs};
+
+use super::process;
 
 /// A temporary folder, removed on drop.
 pub struct Scratch {
@@ -14,6 +16,7 @@ impl Scratch {
     /// Makes a new, empty folder with `what` in its name.
     pub fn new(what: &str) -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
+        drop(process::keeper());
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = root().join(format!("{what}-{number}"));
         fs::create_dir_all(&path).expect("a temporary folder");
@@ -48,7 +51,7 @@ impl Drop for Scratch {
 pub fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
-        let root = env::temp_dir().join(format!("predixy-it-{}", process::id()));
+        let root = env::temp_dir().join(format!("predixy-it-{}", std::process::id()));
         fs::create_dir_all(&root).expect("a temporary folder");
         root
     })
