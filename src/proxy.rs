@@ -4,8 +4,8 @@
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
 //! `request` what is in flight, `recent_writes` what a client may not read from a replica,
 //! `session` what a client is in the middle of, `accept_connection` a client, `connect_connection` and its pool
-//! the links to servers, `whole` a request that was split by key, `handler` the loop that moves
-//! them all.
+//! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
+//! become one, `handler` the loop that moves them all.
 
 pub mod auth;
 pub mod info;
@@ -13,10 +13,13 @@ pub mod replies;
 pub mod request;
 pub mod recent_writes;
 pub mod session;
+pub mod merge;
 pub mod whole;
 pub mod accept_connection;
 pub mod connect_connection;
 pub mod connect_connection_pool;
+pub mod scan_cursor;
+pub mod script_cache;
 pub mod shared;
 pub mod handler;
 

@@ -64,6 +64,8 @@ pub enum Errand {
     Ping,
     /// `ASKING`, before a request that follows an ASK redirection.
     Asking,
+    /// `SCRIPT LOAD`, before a call of the script that the server did not know.
+    LoadScript,
     /// `CLUSTER NODES`: who owns which slots.
     ClusterNodes,
     /// `SENTINEL`, about a group.
@@ -138,6 +140,10 @@ pub struct Ticket {
     pub repeatable: bool,
 }
 
+/// This bit of `hops` says that the script of the request was loaded for its sake: it is sent
+/// again for that reason once.
+const CURED: u8 = 1 << 7;
+
 /// How often a request follows MOVED and ASK before the redirection is the reply.
 ///
 /// A cluster in the middle of a failover can bounce a request between two nodes for ever.
@@ -152,6 +158,7 @@ impl Errand {
             Errand::Select => "select",
             Errand::Ping => "ping",
             Errand::Asking => "asking",
+            Errand::LoadScript => "script load",
             Errand::ClusterNodes => "cluster nodes",
             Errand::Sentinel(..) => "sentinel",
             Errand::Subscribe => "subscribe",
@@ -181,6 +188,22 @@ impl Question {
 }
 
 impl Awaiting {
+    /// How often it was sent somewhere else.
+    pub fn redirects(&self) -> u8 {
+        self.hops & !CURED
+    }
+
+    /// Whether its script was loaded for its sake.
+    pub fn was_cured(&self) -> bool {
+        self.hops & CURED != 0
+    }
+
+    /// What is needed to send it again behind its script.
+    pub fn cured(&self) -> Ticket {
+        let ticket = self.again();
+        Ticket { hops: ticket.hops | CURED, ..ticket }
+    }
+
     /// Whether the proxy itself asked this.
     pub fn is_errand(&self, errand: Errand) -> bool {
         self.origin == Origin::Proxy(errand)

@@ -11,6 +11,8 @@ use std::{io, mem};
 
 use super::auth::Authority;
 use super::request::LinkId;
+use super::scan_cursor::MasterGenerations;
+use super::script_cache::ScriptCache;
 use crate::buffer::MemoryGauge;
 use crate::conf::Conf;
 use crate::logger::Logger;
@@ -29,6 +31,10 @@ pub struct Shared {
     pub logger: Arc<Logger>,
     /// The topology of now.
     pub current: Current,
+    /// How often groups have changed their masters: SCAN must know.
+    pub generations: MasterGenerations,
+    /// The scripts that clients have loaded.
+    pub scripts: ScriptCache,
     /// Looks up host names, away from the handlers.
     pub resolver: Resolver,
     /// Counters of handlers and servers.
@@ -133,6 +139,8 @@ impl Shared {
             authority: parts.authority,
             logger: parts.logger,
             current: parts.current,
+            generations: MasterGenerations::default(),
+            scripts: ScriptCache::default(),
             resolver: Resolver::new(),
             stats: parts.stats,
             handlers: parts.handlers,

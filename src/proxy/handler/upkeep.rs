@@ -223,6 +223,7 @@ impl Handler {
             return;
         }
         let before = std::mem::replace(&mut self.topology, topology);
+        self.shared.generations.observe(&self.topology);
         if self.index == 0 {
             for server in self.topology.servers() {
                 if before.server(server.id()).is_none() {

@@ -43,6 +43,8 @@ struct Fence {
     /// It falls then in any case, in microseconds of the monotonic clock.
     deadline_us: u64,
     marks: Box<[bool; SLOTS]>,
+    /// The marks are slots, rather than groups.
+    of_slots: bool,
 }
 
 /// A request that belongs to one place, with what is needed to send it.
@@ -90,7 +92,14 @@ impl WaitingRoom {
 
     /// Whether a request for this place has to wait for others.
     pub fn is_closed_for(&self, place: Place) -> bool {
-        self.is_fenced(place) || self.places.contains_key(&place)
+        self.is_fenced(place) || self.places.contains_key(&place) || self.is_after_slots(place)
+    }
+
+    /// What concerns a whole group of a cluster comes after what waits for slots: some may be
+    /// of that group.
+    fn is_after_slots(&self, place: Place) -> bool {
+        let first = self.places.first_key_value().map(|(place, _)| *place);
+        !matches!(place, Place::Slot(_)) && matches!(first, Some(Place::Slot(_)))
     }
 
     /// Whether somebody waits for this place.
@@ -108,7 +117,9 @@ impl WaitingRoom {
             return true;
         }
         let Some(mark) = mark(place) else { return false };
-        self.fences.iter().any(|fence| fence.marks[mark])
+        // What concerns a whole group of a cluster waits for all, as some may be of that group.
+        let is_slot = matches!(place, Place::Slot(_));
+        self.fences.iter().any(|fence| fence.marks[mark] || fence.of_slots != is_slot)
     }
 
     /// When somebody must look next; `u64::MAX` is never.
@@ -286,7 +297,8 @@ impl Handler {
                     marks[mark] = true;
                 }
                 let (until, deadline_us) = (link.log.end(), self.now_us + PATIENCE_US);
-                self.room.fences.push(Fence { link: id, until, deadline_us, marks });
+                let of_slots = matches!(places[0].1, Place::Slot(_));
+                self.room.fences.push(Fence { link: id, until, deadline_us, marks, of_slots });
             }
         }
         self.set_room_deadline();
@@ -329,12 +341,21 @@ impl Handler {
             let (place, now_us) = (waiting.place, self.now_us);
             let is_last_try = now_us >= waiting.deadline_us;
             let is_due = eager || is_last_try || now_us >= waiting.not_before_us;
-            if self.room.is_fenced(place) || (stuck.contains(&place) && !is_last_try) || !is_due {
+            let is_after = |stuck: &BTreeSet<Place>| {
+                stuck.contains(&place)
+                    || (!matches!(place, Place::Slot(_))
+                        && matches!(stuck.first(), Some(Place::Slot(_))))
+            };
+            if self.room.is_fenced(place) || (is_after(&stuck) && !is_last_try) || !is_due {
+                if is_due && stuck.insert(place) {
+                    // The first for its place, behind a fence or behind what waits for slots.
+                    waiting.not_before_us = now_us + RETRY_US;
+                }
                 stuck.insert(place);
                 self.room.waiting.push_back(waiting);
                 continue;
             }
-            let failed = if stuck.contains(&place) {
+            let failed = if is_after(&stuck) {
                 Err((None, waiting.error))
             } else {
                 self.try_to_send(waiting.parcel(), None)

@@ -61,6 +61,14 @@ pub fn refused(command: &Command, refusal: Refusal, text: &mut Vec<u8>) {
     text.extend_from_slice(after);
 }
 
+/// Appends why a command that concerns all keys at once is refused where several servers share
+/// them.
+pub fn undivided(command: &Command, text: &mut Vec<u8>) {
+    text.extend_from_slice(b"ERR command '");
+    text.extend(command.name().bytes().map(|byte| if byte == b'|' { b' ' } else { byte }));
+    text.extend_from_slice(b"' is not available through the proxy: several servers share the keys");
+}
+
 /// How many bytes of what a client wrote Redis repeats.
 const SHOWN_MAX: usize = 128;
 
