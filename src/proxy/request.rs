@@ -115,6 +115,8 @@ pub struct Awaiting {
     pub length: u32,
     /// When the request was taken from the client, in microseconds of the monotonic clock.
     pub since_us: u64,
+    /// How much of the time since then it spent in the waiting room, which is not the server's.
+    pub held_us: u32,
     /// Which command of a client it is, for the latency monitors.
     pub command: Option<CommandId>,
     /// How often it was sent somewhere else already.
@@ -130,6 +132,8 @@ pub struct Ticket {
     pub origin: Origin,
     /// When the request was taken from the client, in microseconds of the monotonic clock.
     pub since_us: u64,
+    /// How much of the time since then it spent in the waiting room.
+    pub held_us: u32,
     /// Which command of a client it is.
     pub command: Option<CommandId>,
     /// How often it was sent somewhere else already.
@@ -181,6 +185,11 @@ impl Question {
 }
 
 impl Awaiting {
+    /// When the server was asked, in microseconds of the monotonic clock: its time runs from then.
+    pub fn asked_us(&self) -> u64 {
+        self.since_us.saturating_add(u64::from(self.held_us))
+    }
+
     /// Whether the proxy itself asked this.
     pub fn is_errand(&self, errand: Errand) -> bool {
         self.origin == Origin::Proxy(errand)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::connect_connection::LinkState;
 use super::super::replies;
-use super::super::request::{Errand, LinkId};
+use super::super::request::{Awaiting, Errand, LinkId};
 use super::Handler;
 use super::loss::Loss;
 use crate::pool::{Failure, HostChoice, NodeLine, ServerId, parse_nodes};
@@ -247,7 +247,7 @@ impl Handler {
     fn retire_links(&mut self) {
         for id in self.links.ids() {
             let Some(link) = self.links.get_mut(id) else { continue };
-            let front_us = link.awaiting.front().map(|front| front.since_us);
+            let front_us = link.awaiting.front().map(Awaiting::asked_us);
             let patience_from_us = match (self.topology.server(link.server), front_us) {
                 (Some(server), Some(since_us)) if server.is_down() => since_us,
                 (Some(_), _) => continue,
