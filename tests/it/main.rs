@@ -11,6 +11,7 @@
 mod support;
 
 mod addresses;
+mod blocking;
 mod command_line;
 mod command_table;
 mod compat_doc;
@@ -18,7 +19,9 @@ mod conf;
 mod config_command;
 mod connection;
 mod errors;
+mod failover;
 mod fan_out;
+mod health;
 mod house;
 mod inline;
 mod isolation;

@@ -21,6 +21,10 @@ fn proxy_for(watched: &Watched, lines: &str) -> Proxy {
     proxy
 }
 
+/// How long Sentinels may take to replace a master. On a machine so busy that their own clocks
+/// seem to jump they do nothing for half a minute.
+const FAILOVER: Duration = Duration::from_secs(60);
+
 /// Writes until it is told to stop, to a key of its own, and checks every reply.
 struct Writer {
     key: String,
@@ -37,6 +41,7 @@ impl Writer {
         let mut writer =
             Writer { key, sent: 0, acknowledged: 0, accepted: Vec::new(), errors: Vec::new() };
         let mut client = Client::connect(address);
+        client.set_deadline(FAILOVER);
         while !stop.load(Ordering::SeqCst) {
             writer.sent += 1;
             let value = format!("{}={}", writer.key, writer.sent);
@@ -74,7 +79,7 @@ impl Writer {
 /// When somebody who asks a Sentinel all the time is first able to write.
 fn write_directly(sentinel: &RedisSentinel, group: &str, from: Instant) -> Duration {
     let mut asks = sentinel.client();
-    wait_until(SOON, "a direct write", || {
+    wait_until(FAILOVER, "a direct write", || {
         let reply = asks.cmd(&["SENTINEL", "get-master-addr-by-name", group]);
         let Ok(port) = reply.elements()[1].text().parse() else { return false };
         let Ok(mut client) = Client::try_connect(&Address::Tcp(port)) else { return false };

@@ -80,7 +80,10 @@ impl Handler {
         let open = self.pools.get(server.index()).and_then(|pool| pool.shared(database));
         match open {
             Some(link) if self.links.get(link).is_some() => Some(link),
-            _ if self.topology.server(server)?.health().is_failed() => None,
+            _ if self.topology.server(server)?.health().is_failed() => {
+                self.want_probe(server);
+                None
+            }
             _ => self.open_shared_link(server, database),
         }
     }
@@ -104,6 +107,7 @@ impl Handler {
             }
         }
         if self.topology.server(server)?.health().is_failed() {
+            self.want_probe(server);
             return None;
         }
         let id = self.open_link(server, database)?;
@@ -163,7 +167,9 @@ impl Handler {
                 None => (Errand::Auth, vec![&b"AUTH"[..], password]),
             });
         }
-        if self.topology.is_cluster() {
+        // Where masters get all the reads, one that has just become a replica, and may be empty
+        // still, must not answer: it says MOVED.
+        if self.topology.is_cluster() && !self.topology.reads_go_to_masters() {
             steps.push((Errand::Readonly, vec![&b"READONLY"[..]]));
         }
         let database = link.database.to_string();

@@ -87,7 +87,8 @@ impl Handler {
         if self.index != 0 {
             return self.shared.handlers[0].post(Mail::Refresh);
         }
-        if !self.shared.claim_refresh(self.now_us, REFRESH_PAUSE_US.min(self.sentinel_pause_us())) {
+        let interval_us = self.shared.conf.pool.common.refresh_interval_us;
+        if !self.shared.claim_refresh(self.now_us, REFRESH_PAUSE_US.min(interval_us)) {
             return;
         }
         self.keep_listening();

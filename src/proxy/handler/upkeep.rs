@@ -374,6 +374,15 @@ impl Handler {
         self.deadlines.set(Chore::Probe, next_us.unwrap_or(u64::MAX));
     }
 
+    /// A failed server is needed: the next try may not be far away.
+    #[cold]
+    pub(super) fn want_probe(&mut self, server: ServerId) {
+        if let Some(target) = self.topology.server(server) {
+            let due_us = target.health().hasten_probe(self.now_us, &self.health_rules());
+            self.deadlines.advance(Chore::Probe, due_us);
+        }
+    }
+
     /// Tries failed servers again. A handshake that succeeds is the proof of life.
     fn probe(&mut self) {
         let failed: Vec<_> = (self.topology.servers())
