@@ -347,15 +347,24 @@ impl Handler {
 
     /// Clients are to be looked at when the first of them may have been idle for too long.
     pub(super) fn watch_clients(&mut self) {
-        let timeout_us = self.shared.conf.client_timeout_us;
+        let timeout_us = self.shared.live.client_timeout_us();
         if timeout_us > 0 && self.deadlines.of(Chore::Clients) == u64::MAX {
             self.deadlines.set(Chore::Clients, self.now_us.saturating_add(timeout_us));
         }
     }
 
+    /// Clients may be idle for another time now than before.
+    pub(super) fn watch_clients_anew(&mut self) {
+        let is_limited = self.shared.live.client_timeout_us() > 0 && !self.clients.is_empty();
+        self.deadlines.set(Chore::Clients, if is_limited { self.now_us } else { u64::MAX });
+    }
+
     /// Lets go of clients that have been idle for too long.
     fn check_clients(&mut self) {
-        let timeout_us = self.shared.conf.client_timeout_us;
+        let timeout_us = self.shared.live.client_timeout_us();
+        if timeout_us == 0 {
+            return self.deadlines.set(Chore::Clients, u64::MAX);
+        }
         let mut next_us = u64::MAX;
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
