@@ -39,6 +39,8 @@ pub struct AcceptConnection {
     pub held: Option<Buffer>,
     /// Replies in order, on their way out.
     pub outbox: Outbox,
+    /// Bytes of large replies to parts of its requests, which wait for the other parts.
+    pub merging: usize,
     /// When it was last given something to read, in microseconds of the monotonic clock.
     pub active_us: u64,
     /// Whether requests are taken from it.
@@ -102,6 +104,7 @@ impl AcceptConnection {
             session: None,
             held: None,
             outbox: Outbox::default(),
+            merging: 0,
             active_us: now_us,
             intake: Intake::Open,
             readable: false,
@@ -213,13 +216,14 @@ impl AcceptConnection {
         true
     }
 
-    /// Bytes of replies that it has not read: sent to its outbox, or waiting for their turn.
+    /// Bytes of replies that it has not read: sent to its outbox, or waiting for their turn, or
+    /// for what belongs to them.
     pub fn unread_bytes(&self) -> usize {
         let parked = self.pending.iter().map(|pending| match pending {
             Pending::Parked(parked) => parked.replies.len(),
             _ => 0,
         });
-        self.outbox.len() + parked.sum::<usize>()
+        self.outbox.len() + self.merging + parked.sum::<usize>()
     }
 
     /// Lends the queue of places, when it is empty, to whoever needs one next: an idle client

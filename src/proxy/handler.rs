@@ -4,17 +4,23 @@
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
 //! goes, `transaction` takes those of a client that has said MULTI or WATCH, `blocking`
-//! those that may take their time, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
-//! `report` writes INFO, `links` sends, pairs replies with their requests and follows
+//! those that may take their time, `fan_out` sends what concerns everything to every master,
+//! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
+//! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! `report` writes INFO, `config` shows and changes settings, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 
 mod blocking;
+mod config;
 mod dispatch;
+mod fan_out;
 mod intake;
 mod links;
 mod local;
 mod report;
+mod scan;
+mod scripts;
 mod transaction;
 mod loss;
 mod sentinel;
@@ -22,14 +28,13 @@ mod upkeep;
 mod waiting_room;
 
 use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::accept_connection::{AcceptConnection, Line};
 use super::connect_connection::ConnectConnection;
 use super::connect_connection_pool::ConnectConnectionPool;
-use super::request::{ClientId, LinkId, Ticket, WholeId};
+use super::request::{ClientId, LinkId, Ticket};
 use super::shared::{Mail, Shared};
 use super::whole::Whole;
 use crate::base::random::Random;
@@ -250,6 +255,7 @@ impl Handler {
         for mail in self.shared.handlers[self.index].collect() {
             match mail {
                 Mail::Client(socket, peer) => self.adopt(socket, peer),
+                Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),
             }
@@ -320,21 +326,6 @@ impl Handler {
         if let Some(client) = self.clients.get_mut(id) {
             client.answer(&self.buffers, sequence, reply);
             self.list_client(id);
-        }
-    }
-
-    /// The reply, or the end of it, to one part of a split request.
-    fn answer_part(&mut self, id: WholeId, part: u32, reply: &[u8]) {
-        let Some(whole) = self.wholes.get_mut(id) else { return };
-        if !whole.answer(part, reply) {
-            return;
-        }
-        if let Some(whole) = self.wholes.remove(id) {
-            let mut merged = mem::take(&mut self.spare.reply);
-            merged.clear();
-            whole.merge_into(&mut merged);
-            self.answer(whole.client, whole.sequence, &merged);
-            self.spare.keep_reply(merged);
         }
     }
 

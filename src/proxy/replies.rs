@@ -47,3 +47,12 @@ pub const SYNTAX_ERROR: &[u8] = b"-ERR syntax error\r\n";
 /// A client name with blanks or control characters.
 pub const BAD_CLIENT_NAME: &[u8] =
     b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+/// The cursor of SCAN is none that the proxy has given.
+pub const INVALID_CURSOR: &[u8] = b"-ERR invalid cursor\r\n";
+/// SCAN has come to the end: there is no group left.
+pub const SCAN_END: &[u8] = b"*2\r\n$1\r\n0\r\n*0\r\n";
+/// A server's cursor leaves no room for what the proxy has to add.
+pub const CURSOR_TOO_LARGE: &[u8] =
+    b"-ERR the cursor of the server is too large to be passed on by the proxy\r\n";
+/// A server has answered SCAN with something else than a cursor and keys.
+pub const UNEXPECTED_SCAN: &[u8] = b"-ERR unexpected reply of a server to SCAN\r\n";

@@ -67,6 +67,8 @@ pub enum Errand {
     Ping,
     /// `ASKING`, before a request that follows an ASK redirection.
     Asking,
+    /// `SCRIPT LOAD`, before a call of the script that the server did not know.
+    LoadScript,
     /// `CLUSTER NODES`: who owns which slots.
     ClusterNodes,
     /// `SENTINEL`, about a group.
@@ -118,6 +120,8 @@ pub struct Awaiting {
     pub length: u32,
     /// When the request was taken from the client, in microseconds of the monotonic clock.
     pub since_us: u64,
+    /// How much of the time since then it spent in the waiting room, which is not the server's.
+    pub held_us: u32,
     /// Which command of a client it is, for the latency monitors.
     pub command: Option<CommandId>,
     /// How often it was sent somewhere else already.
@@ -133,6 +137,8 @@ pub struct Ticket {
     pub origin: Origin,
     /// When the request was taken from the client, in microseconds of the monotonic clock.
     pub since_us: u64,
+    /// How much of the time since then it spent in the waiting room.
+    pub held_us: u32,
     /// Which command of a client it is.
     pub command: Option<CommandId>,
     /// How often it was sent somewhere else already.
@@ -140,6 +146,10 @@ pub struct Ticket {
     /// Whether it may be executed twice.
     pub repeatable: bool,
 }
+
+/// This bit of `hops` says that the script of the request was loaded for its sake: it is sent
+/// again for that reason once.
+const CURED: u8 = 1 << 7;
 
 /// How often a request follows MOVED and ASK before the redirection is the reply.
 ///
@@ -155,6 +165,7 @@ impl Errand {
             Errand::Select => "select",
             Errand::Ping => "ping",
             Errand::Asking => "asking",
+            Errand::LoadScript => "script load",
             Errand::ClusterNodes => "cluster nodes",
             Errand::Sentinel(..) => "sentinel",
             Errand::Subscribe => "subscribe",
@@ -184,6 +195,27 @@ impl Question {
 }
 
 impl Awaiting {
+    /// How often it was sent somewhere else.
+    pub fn redirects(&self) -> u8 {
+        self.hops & !CURED
+    }
+
+    /// Whether its script was loaded for its sake.
+    pub fn was_cured(&self) -> bool {
+        self.hops & CURED != 0
+    }
+
+    /// What is needed to send it again behind its script.
+    pub fn cured(&self) -> Ticket {
+        let ticket = self.again();
+        Ticket { hops: ticket.hops | CURED, ..ticket }
+    }
+
+    /// When the server was asked, in microseconds of the monotonic clock: its time runs from then.
+    pub fn asked_us(&self) -> u64 {
+        self.since_us.saturating_add(u64::from(self.held_us))
+    }
+
     /// Whether the proxy itself asked this.
     pub fn is_errand(&self, errand: Errand) -> bool {
         self.origin == Origin::Proxy(errand)

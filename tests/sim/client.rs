@@ -714,7 +714,8 @@ impl Client {
     /// What was not written to the end will never be executed.
     fn settle_unwritten(&mut self, cluster: &Cluster) {
         while let Some(open) = &mut self.connection
-            && let Some(last) = open.expected.pop_back_if(|last| last.end > open.written)
+            && open.expected.back().is_some_and(|last| last.end > open.written)
+            && let Some(last) = open.expected.pop_back()
         {
             self.settle(cluster, &last, Fate::Never);
         }

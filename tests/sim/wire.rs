@@ -70,8 +70,11 @@ pub fn take_value(bytes: &[u8]) -> Result<Option<(Value, usize)>, String> {
     Ok(Some((value, at)))
 }
 
+/// The words of a request, and how long it is.
+pub type Command = (Vec<Vec<u8>>, usize);
+
 /// The words of the first request in `bytes` and how long it is, if it is whole.
-pub fn take_command(bytes: &[u8]) -> Result<Option<(Vec<Vec<u8>>, usize)>, String> {
+pub fn take_command(bytes: &[u8]) -> Result<Option<Command>, String> {
     if bytes.first().is_some_and(|first| *first != b'*') {
         return Err(format!("not a multi-bulk request: {}", shown(bytes)));
     }

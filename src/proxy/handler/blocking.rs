@@ -89,7 +89,7 @@ impl Handler {
             let request = link.log.request(awaiting.offset, awaiting.length as usize)?;
             Some((request.to_vec(), link.database))
         });
-        let Some((request, database)) = request.filter(|_| awaiting.hops < HOPS_MAX) else {
+        let Some((request, database)) = request.filter(|_| awaiting.redirects() < HOPS_MAX) else {
             return false;
         };
         let Some((server, ask)) = self.read_redirect(link, answer.reply) else { return false };

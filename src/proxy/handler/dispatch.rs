@@ -87,7 +87,7 @@ impl Request<'_> {
     }
 
     /// What is needed to send it later.
-    fn parcel(&self, place: Place, now_us: u64) -> Parcel<'_> {
+    pub fn parcel(&self, place: Place, now_us: u64) -> Parcel<'_> {
         Parcel {
             place,
             master: self.needs_master(),
@@ -108,6 +108,7 @@ impl Request<'_> {
         Ticket {
             origin: Origin::Client { client: self.client, sequence: self.sequence },
             since_us: now_us,
+            held_us: 0,
             command: Some(self.command.id()),
             hops: 0,
             repeatable: self.command.retry_safe() && !self.is_watching,
@@ -166,10 +167,13 @@ impl Handler {
             {
                 return self.block(&request);
             }
-            Family::Keyed | Family::Blocking | Family::StreamRead | Family::Script(_) => {
-                self.forward_by_keys(&request);
-            }
+            Family::Keyed | Family::Blocking | Family::StreamRead => self.forward_by_keys(&request),
+            Family::Script(command) => self.take_script_command(command, &request),
             Family::Split(merge) => self.divide(merge, &request),
+            Family::FanOut(merge) => self.fan_out(merge, &request),
+            Family::Undivided => self.pass_undivided(&request),
+            Family::Scan => self.scan(&request),
+            Family::RandomKey => self.random_key(&request),
             Family::AnyServer => self.forward_anywhere(&request),
             Family::Local(local) => self.answer_locally(local, &request),
             Family::Transaction(command) => {
@@ -234,7 +238,7 @@ impl Handler {
         self.forward_to_place(place, request);
     }
 
-    fn forward_by_keys(&mut self, request: &Request<'_>) {
+    pub(super) fn forward_by_keys(&mut self, request: &Request<'_>) {
         let (client, sequence) = (request.client, request.sequence);
         match self.place_of_keys(request) {
             Ok(Common::One(place)) => self.forward_to_place(place, request),
@@ -296,7 +300,7 @@ impl Handler {
             Ok(server) => {
                 let ticket = request.ticket(self.now_us);
                 match self.send(server, request.database, request.message, ticket) {
-                    Ok(()) => return,
+                    Ok(_) => return,
                     Err(error) => (Some(server), error),
                 }
             }

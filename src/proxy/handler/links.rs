@@ -31,7 +31,7 @@ pub(super) const ELEPHANT: usize = 64 << 10;
 const STREAMED: usize = 16 << 10;
 
 impl Handler {
-    /// Sends a request to a server.
+    /// Sends a request to a server, and tells on which link.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Handler {
         database: u32,
         message: Message<'_>,
         ticket: Ticket,
-    ) -> Result<(), &'static [u8]> {
+    ) -> Result<LinkId, &'static [u8]> {
         let link = if message.bytes.len() < ELEPHANT {
             self.shared_link(server, database)
         } else {
@@ -54,14 +54,14 @@ impl Handler {
         };
         if message.is_large {
             self.large_goes_to = Some((id, ticket));
-            return Ok(());
+            return Ok(id);
         }
         link.send(&self.buffers, message.bytes, ticket);
         if !link.listed {
             link.listed = true;
             self.busy_links.push(id);
         }
-        Ok(())
+        Ok(id)
     }
 
     /// Sends the large request that has just been dispatched, if it was not answered at once.
@@ -80,7 +80,10 @@ impl Handler {
         let open = self.pools.get(server.index()).and_then(|pool| pool.shared(database));
         match open {
             Some(link) if self.links.get(link).is_some() => Some(link),
-            _ if self.topology.server(server)?.health().is_failed() => None,
+            _ if self.topology.server(server)?.health().is_failed() => {
+                self.want_probe(server);
+                None
+            }
             _ => self.open_shared_link(server, database),
         }
     }
@@ -104,6 +107,7 @@ impl Handler {
             }
         }
         if self.topology.server(server)?.health().is_failed() {
+            self.want_probe(server);
             return None;
         }
         let id = self.open_link(server, database)?;
@@ -163,7 +167,9 @@ impl Handler {
                 None => (Errand::Auth, vec![&b"AUTH"[..], password]),
             });
         }
-        if self.topology.is_cluster() {
+        // Where masters get all the reads, one that has just become a replica, and may be empty
+        // still, must not answer: it says MOVED.
+        if self.topology.is_cluster() && !self.topology.reads_go_to_masters() {
             steps.push((Errand::Readonly, vec![&b"READONLY"[..]]));
         }
         let database = link.database.to_string();
@@ -472,11 +478,7 @@ impl Handler {
         };
         match awaiting.origin {
             Origin::Client { client, sequence } => self.answer_piece(client, sequence, piece),
-            Origin::Part { whole, part } => {
-                if let Some(whole) = self.wholes.get_mut(whole) {
-                    whole.answer_piece(part, piece);
-                }
-            }
+            Origin::Part { whole, part } => self.answer_part_piece(whole, part, piece),
             Origin::Session { client, sequence, step } if step.is_answered() => {
                 self.answer_piece(client, sequence, piece);
             }
@@ -485,7 +487,7 @@ impl Handler {
         }
     }
 
-    fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
+    pub(super) fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
         let Some(client) = self.clients.get_mut(id) else { return };
         let before = client.outbox.len();
         match client.answer_piece(&self.buffers, sequence, piece) {
@@ -520,6 +522,9 @@ impl Handler {
         }
         if self.measures {
             self.measure(id, awaiting);
+        }
+        if let (Origin::Part { whole, .. }, Some(link)) = (awaiting.origin, self.links.get(id)) {
+            self.note_answer(whole, link.server);
         }
         self.deliver(awaiting.origin, reply);
     }
@@ -559,6 +564,7 @@ impl Handler {
                 self.refresh_soon();
                 self.try_refused_later(id, awaiting)
             }
+            Some(ErrorKind::NoScript) => self.cure_no_script(id, awaiting, reply),
             _ => false,
         }
     }
@@ -575,7 +581,7 @@ impl Handler {
             return false;
         };
         let (request, database) = (request.to_vec(), link.database);
-        let Some((place, master)) = self.place_of(&request) else { return false };
+        let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         let ticket = awaiting.ticket();
         let master =
             master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
@@ -608,7 +614,7 @@ impl Handler {
 
     /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
     fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
-        if awaiting.hops >= HOPS_MAX {
+        if awaiting.redirects() >= HOPS_MAX {
             return false;
         }
         let Some((address, slot, ask)) = self.parse_redirect(id, reply) else { return false };
@@ -617,7 +623,7 @@ impl Handler {
             return false;
         };
         let request = request.to_vec();
-        let Some((place, master)) = self.place_of(&request) else { return false };
+        let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         let ticket = awaiting.again();
         let parcel = Parcel { place, master, database: 0, ticket, request: &request };
         if self.room.has_waiting_for(place) {
@@ -716,7 +722,8 @@ impl Handler {
             Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
                 self.take_handshake_step(id, errand, reply);
             }
-            Errand::Asking => {}
+            // What a server thinks of it, the call behind it will tell.
+            Errand::Asking | Errand::LoadScript => {}
             Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
             Errand::Sentinel(question, group) => {
                 self.take_sentinel_answer(id, question, group, reply);

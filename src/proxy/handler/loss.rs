@@ -121,7 +121,7 @@ impl Handler {
 
     /// Routes a request of a lost link anew: a read to another server, if there is one.
     fn send_again(&mut self, lost: &ConnectConnection, request: &[u8], ticket: Ticket) {
-        let Some((place, master)) = self.place_of(request) else {
+        let Some((place, master)) = self.place_of(ticket.origin, request) else {
             return self.deliver(ticket.origin, replies::NO_SERVER_CONNECTION);
         };
         let master =
@@ -142,14 +142,21 @@ impl Handler {
     }
 
     /// Where a request of which only the bytes are left belongs, and whether only to a master.
-    pub(super) fn place_of(&mut self, request: &[u8]) -> Option<(Place, bool)> {
+    pub(super) fn place_of(&mut self, origin: Origin, request: &[u8]) -> Option<(Place, bool)> {
+        if let Origin::Part { whole, part } = origin
+            && let Some(place) = self.wholes.get(whole).and_then(|whole| whole.place_of(part))
+        {
+            return Some((place, true));
+        }
         let mut arguments = mem::take(&mut self.arguments_again);
         arguments.index(request);
         let argument = |index| arguments.of(request, index);
         let commands = &self.shared.conf.commands;
         let found = commands.resolve(arguments.count(), argument).ok().and_then(|command| {
-            let key = command.keys().first_key(arguments.count(), argument)?;
-            Some((self.topology.place(argument(key)), command.needs_master()))
+            match command.keys().first_key(arguments.count(), argument) {
+                Some(key) => Some((self.topology.place(argument(key)), command.needs_master())),
+                None => self.place_of_all(command.family()).map(|place| (place, true)),
+            }
         });
         self.arguments_again = arguments;
         found

@@ -277,6 +277,7 @@ impl Handler {
         let ticket = |step, sequence| Ticket {
             origin: Origin::Session { client: id, sequence, step },
             since_us: self.now_us,
+            held_us: 0,
             command: None,
             hops: 0,
             repeatable: false,
@@ -586,7 +587,7 @@ impl Handler {
             let request = link.log.request(awaiting.offset, awaiting.length as usize)?;
             Some((request.to_vec(), link.database))
         });
-        let Some((request, database)) = request.filter(|_| awaiting.hops < HOPS_MAX) else {
+        let Some((request, database)) = request.filter(|_| awaiting.redirects() < HOPS_MAX) else {
             return false;
         };
         let Some((server, _)) = self.read_redirect(link, answer.reply) else { return false };
@@ -685,6 +686,7 @@ impl Handler {
             let ticket = Ticket {
                 origin: Origin::Nobody,
                 since_us: self.now_us,
+                held_us: 0,
                 command: None,
                 hops: 0,
                 repeatable: false,
