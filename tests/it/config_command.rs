@@ -182,9 +182,7 @@ fn a_new_client_timeout_is_in_effect_at_once_and_can_be_taken_back() {
     let mut other = proxy.client();
     assert_eq!(other.line("PING"), simple("PONG"));
     let start = proxy.figure("Uptime");
-    wait_until(SOON, "more time to pass than was allowed", || {
-        proxy.figure("Uptime") >= start + 2
-    });
+    wait_until(SOON, "more time to pass than was allowed", || proxy.figure("Uptime") >= start + 2);
     assert_eq!(other.line("PING"), simple("PONG"));
 }
 
