@@ -20,6 +20,7 @@ pub mod connect_connection;
 pub mod connect_connection_pool;
 pub mod scan_cursor;
 pub mod script_cache;
+pub mod live;
 pub mod shared;
 pub mod handler;
 
@@ -36,6 +37,7 @@ use crate::sys::{ListenSocket, clock, resource, thread};
 use crate::{log_error, log_notice, log_warn};
 use auth::Authority;
 use handler::Handler;
+use live::Live;
 use shared::{Neighbour, Parts, Shared};
 
 /// A proxy that listens and is about to serve.
@@ -172,7 +174,7 @@ pub fn share(
     let (stats, recorders) = Stats::new(threads, &Arc::new(monitors(&conf)));
     let handlers = (0..threads).map(|_| Neighbour::new()).collect::<Result<_, _>>()?;
     let shared = Shared::new(Parts {
-        clients_max: conf.max_clients.unwrap_or(clients_max(descriptors, threads as u64)),
+        live: Live::new(&conf, clients_max(descriptors, threads as u64)),
         authority: Authority::new(conf.authority.as_ref()),
         current: Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref())),
         started_s: i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0),

@@ -173,7 +173,7 @@ impl ConnectConnection {
     pub fn answer_deadline_us(&mut self, timeout_us: u64) -> u64 {
         self.timed = !self.awaiting.is_empty();
         let waits = |awaiting: &&Awaiting| awaiting.origin != Origin::Nobody;
-        let first = self.awaiting.iter().filter(waits).map(|awaiting| awaiting.since_us).min();
+        let first = self.awaiting.iter().filter(waits).map(Awaiting::asked_us).min();
         let first_us = first.map_or(u64::MAX, |since_us| since_us.saturating_add(timeout_us));
         match self.awaiting.front() {
             Some(front) if front.origin == Origin::Nobody || self.streaming => {
@@ -200,7 +200,7 @@ impl ConnectConnection {
         let mut late = Vec::new();
         let begun = usize::from(self.streaming);
         for awaiting in self.awaiting.iter_mut().skip(begun) {
-            let is_late = now_us >= awaiting.since_us.saturating_add(timeout_us);
+            let is_late = now_us >= awaiting.asked_us().saturating_add(timeout_us);
             if is_late && awaiting.origin != Origin::Nobody {
                 late.push(mem::replace(&mut awaiting.origin, Origin::Nobody));
             }
@@ -228,6 +228,7 @@ impl Ticket {
         Ticket {
             origin: Origin::Proxy(errand),
             since_us: now_us,
+            held_us: 0,
             command: None,
             hops: 0,
             repeatable: false,
@@ -238,8 +239,8 @@ impl Ticket {
     fn at(self, offset: u64, length: usize) -> Awaiting {
         // Requests are limited to less than 4 GiB by the parser.
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        let Ticket { origin, since_us, command, hops, repeatable } = self;
-        Awaiting { origin, offset, length, since_us, command, hops, repeatable }
+        let Ticket { origin, since_us, held_us, command, hops, repeatable } = self;
+        Awaiting { origin, offset, length, since_us, held_us, command, hops, repeatable }
     }
 }
 
@@ -254,6 +255,7 @@ impl Awaiting {
         Ticket {
             origin: self.origin,
             since_us: self.since_us,
+            held_us: self.held_us,
             command: self.command,
             hops: self.hops.saturating_add(1),
             repeatable: self.repeatable,

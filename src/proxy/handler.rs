@@ -7,11 +7,12 @@
 //! those that may take their time, `fan_out` sends what concerns everything to every master,
 //! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
 //! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
-//! `report` writes INFO, `links` sends, pairs replies with their requests and follows
+//! `report` writes INFO, `config` shows and changes settings, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 
 mod blocking;
+mod config;
 mod dispatch;
 mod fan_out;
 mod intake;
@@ -254,6 +255,7 @@ impl Handler {
         for mail in self.shared.handlers[self.index].collect() {
             match mail {
                 Mail::Client(socket, peer) => self.adopt(socket, peer),
+                Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),
             }

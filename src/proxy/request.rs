@@ -117,6 +117,8 @@ pub struct Awaiting {
     pub length: u32,
     /// When the request was taken from the client, in microseconds of the monotonic clock.
     pub since_us: u64,
+    /// How much of the time since then it spent in the waiting room, which is not the server's.
+    pub held_us: u32,
     /// Which command of a client it is, for the latency monitors.
     pub command: Option<CommandId>,
     /// How often it was sent somewhere else already.
@@ -132,6 +134,8 @@ pub struct Ticket {
     pub origin: Origin,
     /// When the request was taken from the client, in microseconds of the monotonic clock.
     pub since_us: u64,
+    /// How much of the time since then it spent in the waiting room.
+    pub held_us: u32,
     /// Which command of a client it is.
     pub command: Option<CommandId>,
     /// How often it was sent somewhere else already.
@@ -202,6 +206,11 @@ impl Awaiting {
     pub fn cured(&self) -> Ticket {
         let ticket = self.again();
         Ticket { hops: ticket.hops | CURED, ..ticket }
+    }
+
+    /// When the server was asked, in microseconds of the monotonic clock: its time runs from then.
+    pub fn asked_us(&self) -> u64 {
+        self.since_us.saturating_add(u64::from(self.held_us))
     }
 
     /// Whether the proxy itself asked this.

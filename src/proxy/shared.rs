@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, mem};
 
 use super::auth::Authority;
+use super::live::Live;
 use super::request::LinkId;
 use super::scan_cursor::MasterGenerations;
 use super::script_cache::ScriptCache;
@@ -41,8 +42,8 @@ pub struct Shared {
     pub stats: Stats,
     /// One for each handler.
     pub handlers: Vec<Neighbour>,
-    /// Most clients at a time.
-    pub clients_max: u64,
+    /// The settings that can be changed, as of now.
+    pub live: Live,
     /// When the process started, in seconds since the epoch.
     pub started_s: i64,
     /// The same in microseconds of the monotonic clock.
@@ -67,6 +68,8 @@ pub struct Neighbour {
 pub enum Mail {
     /// Here is a client to serve.
     Client(Socket, Peer),
+    /// Settings have changed.
+    Settings,
     /// This is what a host name stands for.
     Resolved {
         /// The link that asked.
@@ -125,8 +128,8 @@ pub struct Parts {
     pub stats: Stats,
     /// See [`Shared::handlers`].
     pub handlers: Vec<Neighbour>,
-    /// See [`Shared::clients_max`].
-    pub clients_max: u64,
+    /// See [`Shared::live`].
+    pub live: Live,
     /// See [`Shared::started_s`].
     pub started_s: i64,
 }
@@ -144,7 +147,7 @@ impl Shared {
             resolver: Resolver::new(),
             stats: parts.stats,
             handlers: parts.handlers,
-            clients_max: parts.clients_max,
+            live: parts.live,
             started_s: parts.started_s,
             started_us: clock::monotonic_us(),
             stopping: AtomicBool::new(false),
@@ -180,6 +183,13 @@ impl Shared {
     pub fn wake_all(&self) {
         for handler in &self.handlers {
             handler.waker.wake();
+        }
+    }
+
+    /// Tells every handler that settings have changed.
+    pub fn tell_settings(&self) {
+        for handler in &self.handlers {
+            handler.post(Mail::Settings);
         }
     }
 

@@ -16,6 +16,7 @@ mod command_line;
 mod command_table;
 mod compat_doc;
 mod conf;
+mod config_command;
 mod connection;
 mod errors;
 mod failover;

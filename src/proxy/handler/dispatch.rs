@@ -108,6 +108,7 @@ impl Request<'_> {
         Ticket {
             origin: Origin::Client { client: self.client, sequence: self.sequence },
             since_us: now_us,
+            held_us: 0,
             command: Some(self.command.id()),
             hops: 0,
             repeatable: self.command.retry_safe() && !self.is_watching,
@@ -299,7 +300,7 @@ impl Handler {
             Ok(server) => {
                 let ticket = request.ticket(self.now_us);
                 match self.send(server, request.database, request.message, ticket) {
-                    Ok(()) => return,
+                    Ok(_) => return,
                     Err(error) => (Some(server), error),
                 }
             }

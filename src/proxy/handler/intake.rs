@@ -49,18 +49,22 @@ const ACCEPT_PAUSE_US: u64 = 100_000;
 
 impl Reader {
     pub fn new(shared: &Arc<Shared>) -> Self {
-        let limits = Limits {
-            request_max: unless_zero(shared.conf.client_query_limit),
-            ..Limits::default()
-        };
-        let stranger_limits = Limits { unauthenticated: true, ..limits };
-        Reader {
+        let mut reader = Reader {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             arguments: Arguments::default(),
             shared: Arc::clone(shared),
-            limits,
-            stranger_limits,
-        }
+            limits: Limits::default(),
+            stranger_limits: Limits { unauthenticated: true, ..Limits::default() },
+        };
+        reader.set_limits();
+        reader
+    }
+
+    /// Takes over what the settings say now.
+    pub fn set_limits(&mut self) {
+        let most = usize::try_from(self.shared.live.client_query_limit()).unwrap_or(usize::MAX);
+        self.limits.request_max = most;
+        self.stranger_limits.request_max = most;
     }
 }
 
@@ -102,7 +106,7 @@ impl Handler {
         self.listeners.clear();
         self.listening = false;
         self.deadlines.set(Chore::Accept, u64::MAX);
-        self.deadlines.set(Chore::Stop, self.now_us + self.shared.conf.shutdown_timeout_us);
+        self.deadlines.set(Chore::Stop, self.now_us + self.shared.live.shutdown_timeout_us());
         for id in self.clients.ids() {
             if let Some(client) = self.clients.get_mut(id) {
                 client.intake = Intake::Closed;
@@ -140,7 +144,7 @@ impl Handler {
     /// Gives a new client to the handler with the fewest.
     fn assign(&mut self, socket: Socket, peer: Peer) {
         self.recorder.handler().accept.increment();
-        if self.shared.clients() as u64 >= self.shared.clients_max {
+        if self.shared.clients() as u64 >= self.shared.live.clients_max() {
             log_notice!(self.log, "h {} refuse c {} with max number of clients", self.index, peer);
             // One small write to a new connection always fits; if not, closing says enough.
             let _ = socket.write(replies::TOO_MANY_CLIENTS);
@@ -524,7 +528,7 @@ impl Handler {
             }
             Ok(Flushed::Blocked) => {
                 let unread = client.unread_bytes() as u64;
-                if unread > unless_zero(self.shared.conf.client_output_limit) as u64 {
+                if unread > self.shared.live.client_output_limit() {
                     log_warn!(
                         self.log,
                         "h {} c {} {} does not read {} bytes",
@@ -574,11 +578,6 @@ impl Handler {
             self.set_load();
         }
     }
-}
-
-/// A limit of the configuration, where 0 is none.
-fn unless_zero(limit: u64) -> usize {
-    if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) }
 }
 
 /// Whether a client has more to say now.

@@ -31,7 +31,7 @@ pub(super) const ELEPHANT: usize = 64 << 10;
 const STREAMED: usize = 16 << 10;
 
 impl Handler {
-    /// Sends a request to a server.
+    /// Sends a request to a server, and tells on which link.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Handler {
         database: u32,
         message: Message<'_>,
         ticket: Ticket,
-    ) -> Result<(), &'static [u8]> {
+    ) -> Result<LinkId, &'static [u8]> {
         let link = if message.bytes.len() < ELEPHANT {
             self.shared_link(server, database)
         } else {
@@ -54,14 +54,14 @@ impl Handler {
         };
         if message.is_large {
             self.large_goes_to = Some((id, ticket));
-            return Ok(());
+            return Ok(id);
         }
         link.send(&self.buffers, message.bytes, ticket);
         if !link.listed {
             link.listed = true;
             self.busy_links.push(id);
         }
-        Ok(())
+        Ok(id)
     }
 
     /// Sends the large request that has just been dispatched, if it was not answered at once.

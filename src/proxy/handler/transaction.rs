@@ -277,6 +277,7 @@ impl Handler {
         let ticket = |step, sequence| Ticket {
             origin: Origin::Session { client: id, sequence, step },
             since_us: self.now_us,
+            held_us: 0,
             command: None,
             hops: 0,
             repeatable: false,
@@ -685,6 +686,7 @@ impl Handler {
             let ticket = Ticket {
                 origin: Origin::Nobody,
                 since_us: self.now_us,
+                held_us: 0,
                 command: None,
                 hops: 0,
                 repeatable: false,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::connect_connection::LinkState;
 use super::super::replies;
-use super::super::request::{Errand, LinkId};
+use super::super::request::{Awaiting, Errand, LinkId};
 use super::Handler;
 use super::loss::Loss;
 use crate::pool::{Failure, HostChoice, NodeLine, ServerId, parse_nodes};
@@ -87,6 +87,8 @@ fn view_of(nodes: &[NodeLine]) -> Vec<NodeLine> {
 
 /// A topology that has just been asked for is not asked for again so soon, whatever happens.
 pub(super) const REFRESH_PAUSE_US: u64 = 100_000;
+/// So many servers, picked at random, are considered before nobody is asked this time.
+const CONTACTS_MAX: usize = 8;
 /// Links to servers that are gone are given this long to get their last answers.
 const RETIRE_US: u64 = 1_000_000;
 
@@ -151,7 +153,17 @@ impl Handler {
         if self.draining || !self.shared.claim_refresh(self.now_us, pause_us) {
             return;
         }
-        let Some(server) = self.topology.contact(&mut self.random) else { return };
+        // A server that has not answered the last time is not asked again, but another one.
+        let mut server = None;
+        for _ in 0..CONTACTS_MAX {
+            server = self.topology.contact(&mut self.random);
+            if !server.is_some_and(|server| self.owes_cluster_nodes(server)) {
+                break;
+            }
+        }
+        let Some(server) = server.filter(|server| !self.owes_cluster_nodes(*server)) else {
+            return;
+        };
         let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
         let link = match link {
             Some(id) if self.links.get(id).is_some() => Some(id),
@@ -160,15 +172,19 @@ impl Handler {
         if let Some(id) = link
             && let Some(link) = self.links.get_mut(id)
         {
-            // A server that has not answered the last time is not asked again.
-            if link.awaiting.iter().any(|awaiting| awaiting.is_errand(Errand::ClusterNodes)) {
-                return;
-            }
             let mut request = Vec::new();
             request.command(&[b"CLUSTER", b"NODES"]);
             link.send_errand(&self.buffers, Errand::ClusterNodes, &request, self.now_us);
             self.list_link(id);
         }
+    }
+
+    /// Whether a server has yet to say who owns what.
+    fn owes_cluster_nodes(&self, server: ServerId) -> bool {
+        let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
+        link.and_then(|id| self.links.get(id)).is_some_and(|link| {
+            link.awaiting.iter().any(|awaiting| awaiting.is_errand(Errand::ClusterNodes))
+        })
     }
 
     /// A server has said who owns what.
@@ -248,7 +264,7 @@ impl Handler {
     fn retire_links(&mut self) {
         for id in self.links.ids() {
             let Some(link) = self.links.get_mut(id) else { continue };
-            let front_us = link.awaiting.front().map(|front| front.since_us);
+            let front_us = link.awaiting.front().map(Awaiting::asked_us);
             let patience_from_us = match (self.topology.server(link.server), front_us) {
                 (Some(server), Some(since_us)) if server.is_down() => since_us,
                 (Some(_), _) => continue,
@@ -331,15 +347,24 @@ impl Handler {
 
     /// Clients are to be looked at when the first of them may have been idle for too long.
     pub(super) fn watch_clients(&mut self) {
-        let timeout_us = self.shared.conf.client_timeout_us;
+        let timeout_us = self.shared.live.client_timeout_us();
         if timeout_us > 0 && self.deadlines.of(Chore::Clients) == u64::MAX {
             self.deadlines.set(Chore::Clients, self.now_us.saturating_add(timeout_us));
         }
     }
 
+    /// Clients may be idle for another time now than before.
+    pub(super) fn watch_clients_anew(&mut self) {
+        let is_limited = self.shared.live.client_timeout_us() > 0 && !self.clients.is_empty();
+        self.deadlines.set(Chore::Clients, if is_limited { self.now_us } else { u64::MAX });
+    }
+
     /// Lets go of clients that have been idle for too long.
     fn check_clients(&mut self) {
-        let timeout_us = self.shared.conf.client_timeout_us;
+        let timeout_us = self.shared.live.client_timeout_us();
+        if timeout_us == 0 {
+            return self.deadlines.set(Chore::Clients, u64::MAX);
+        }
         let mut next_us = u64::MAX;
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
