@@ -553,7 +553,8 @@ impl Handler {
         };
         let (request, database) = (request.to_vec(), link.database);
         let Some((place, master)) = self.place_of(&request) else { return false };
-        let ticket = awaiting.ticket();
+        // Time bounds how often it is tried, not the redirections on the way of each try.
+        let ticket = Ticket { hops: 0, ..awaiting.ticket() };
         let master = master || self.has_written(ticket.origin, place);
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }
