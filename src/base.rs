@@ -1,7 +1,8 @@
-//! What std lacks: ids that go stale, addresses as values, a small random generator.
+//! What std lacks: ids that go stale, addresses as values, patterns, a small random generator.
 //!
 //! Knows no operating system and no Redis.
 
 pub mod address;
+pub mod glob;
 pub mod random;
 pub mod slab;

@@ -3,19 +3,24 @@
 //! [`Proxy`] builds what all threads share, starts one thread for each handler and waits for
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
 //! `request` what is in flight, `recent_writes` what a client may not read from a replica,
-//! `accept_connection` a client, `connect_connection` and its pool
-//! the links to servers, `whole` a request that was split by key, `handler` the loop that moves
-//! them all.
+//! `session` what a client is in the middle of, `accept_connection` a client, `connect_connection` and its pool
+//! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
+//! become one, `handler` the loop that moves them all.
 
 pub mod auth;
 pub mod info;
 pub mod replies;
 pub mod request;
 pub mod recent_writes;
+pub mod session;
+pub mod merge;
 pub mod whole;
 pub mod accept_connection;
 pub mod connect_connection;
 pub mod connect_connection_pool;
+pub mod scan_cursor;
+pub mod script_cache;
+pub mod live;
 pub mod shared;
 pub mod handler;
 
@@ -32,6 +37,7 @@ use crate::sys::{ListenSocket, clock, resource, thread};
 use crate::{log_error, log_notice, log_warn};
 use auth::Authority;
 use handler::Handler;
+use live::Live;
 use shared::{Neighbour, Parts, Shared};
 
 /// A proxy that listens and is about to serve.
@@ -168,7 +174,7 @@ pub fn share(
     let (stats, recorders) = Stats::new(threads, &Arc::new(monitors(&conf)));
     let handlers = (0..threads).map(|_| Neighbour::new()).collect::<Result<_, _>>()?;
     let shared = Shared::new(Parts {
-        clients_max: conf.max_clients.unwrap_or(clients_max(descriptors, threads as u64)),
+        live: Live::new(&conf, clients_max(descriptors, threads as u64)),
         authority: Authority::new(conf.authority.as_ref()),
         current: Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref())),
         started_s: i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0),

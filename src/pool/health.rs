@@ -41,7 +41,8 @@ pub struct HealthRules {
     /// `ServerFailureLimit`: so many failures in a row make a server failed.
     pub failure_limit: u32,
     /// `ServerRetryTimeout`: the pause before the first probe. It doubles with each probe that
-    /// fails, to at most [`HealthRules::PAUSES_MAX`] times itself.
+    /// fails, to at most [`HealthRules::PAUSES_MAX`] times itself, unless somebody needs the
+    /// server. It begins shorter for a server that only ends its connections.
     pub retry_timeout_us: u64,
     /// How long a prober may keep the right to probe without saying how it went: the time that a
     /// connect and a first reply may take.
@@ -53,6 +54,20 @@ impl HealthRules {
     pub const PAUSES_MAX: u64 = 8;
     /// A shorter `ServerRetryTimeout`, also 0, counts as this: no server is probed in a circle.
     pub const PAUSE_MIN_US: u64 = 10_000;
+
+    /// The pause after so many failed probes, the last one with this failure. Who accepts a
+    /// connection and then ends it is there: it is tried again nearly at once, and for a start
+    /// often.
+    fn pause_after(&self, failure: Failure, failed_probes: u32) -> u64 {
+        let pause_us = self.pause_us(failed_probes);
+        match failure {
+            Failure::Reset => {
+                let factor = 1u64.checked_shl(failed_probes).unwrap_or(u64::MAX);
+                pause_us.min(Self::PAUSE_MIN_US.saturating_mul(factor))
+            }
+            _ => pause_us,
+        }
+    }
 
     /// The pause after so many failed probes.
     fn pause_us(&self, failed_probes: u32) -> u64 {
@@ -94,7 +109,7 @@ impl Health {
         }
         let failures = self.failures.fetch_add(1, AcqRel).saturating_add(1);
         if self.is_failed() {
-            self.probe_failed(now_us, rules);
+            self.probe_failed(failure, now_us, rules);
             return false;
         }
         if failures < rules.failure_limit {
@@ -102,7 +117,7 @@ impl Health {
         }
         self.failed_probes.store(0, Relaxed);
         self.probing.store(false, Relaxed);
-        self.next_probe_us.store(now_us.saturating_add(rules.pause_us(0)), Release);
+        self.next_probe_us.store(now_us.saturating_add(rules.pause_after(failure, 0)), Release);
         !self.failed.swap(true, AcqRel)
     }
 
@@ -129,6 +144,22 @@ impl Health {
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures.load(Relaxed)
+    }
+
+    /// Somebody needs this server: the next probe need not wait longer than the first one did.
+    /// Returns when it is due.
+    pub fn hasten_probe(&self, now_us: u64, rules: &HealthRules) -> u64 {
+        let due_us = self.next_probe_us.load(Acquire);
+        if self.probing.load(Acquire) {
+            return due_us;
+        }
+        let soon_us = now_us.saturating_add(rules.pause_us(0));
+        if soon_us >= due_us {
+            return due_us;
+        }
+        // Whoever has claimed the probe meanwhile has moved the time on; so it stays.
+        let hastened = self.next_probe_us.compare_exchange(due_us, soon_us, AcqRel, Acquire);
+        hastened.map_or_else(|moved_us| moved_us, |_| soon_us)
     }
 
     /// Takes the right to probe a failed server, if it is time and nobody else has it.
@@ -159,12 +190,13 @@ impl Health {
     }
 
     /// Ends a probe and lengthens the pause before the next one.
-    fn probe_failed(&self, now_us: u64, rules: &HealthRules) {
+    fn probe_failed(&self, failure: Failure, now_us: u64, rules: &HealthRules) {
         if !self.probing.swap(false, AcqRel) {
             return;
         }
         let failed_probes = self.failed_probes.fetch_add(1, Relaxed).saturating_add(1);
-        self.next_probe_us.store(now_us.saturating_add(rules.pause_us(failed_probes)), Release);
+        let pause_us = rules.pause_after(failure, failed_probes);
+        self.next_probe_us.store(now_us.saturating_add(pause_us), Release);
     }
 }
 
@@ -181,9 +213,9 @@ mod tests {
     fn failed() -> Health {
         let health = Health::new();
         for _ in 0..2 {
-            assert!(!health.fail(Failure::Reset, 0, &RULES));
+            assert!(!health.fail(Failure::Timeout, 0, &RULES));
         }
-        assert!(health.fail(Failure::Reset, 0, &RULES));
+        assert!(health.fail(Failure::Timeout, 0, &RULES));
         health
     }
 
@@ -294,9 +326,41 @@ mod tests {
         assert!(health.succeed());
         // The next time starts with a short pause again.
         for _ in 0..3 {
-            health.fail(Failure::Reset, now_us, &RULES);
+            health.fail(Failure::Timeout, now_us, &RULES);
         }
         assert_eq!(health.next_probe_us(), Some(now_us + SECOND));
+    }
+
+    #[test]
+    fn a_server_that_ends_connections_is_tried_again_nearly_at_once() {
+        let rules = HealthRules { failure_limit: 1, ..RULES };
+        let health = Health::new();
+        assert!(health.fail(Failure::Reset, 0, &rules));
+        let mut now_us = 0;
+        for pause in [10, 20, 40, 80, 160, 320, 640, 1280] {
+            assert_eq!(health.next_probe_us(), Some(now_us + pause * 1_000));
+            now_us += pause * 1_000;
+            assert!(health.claim_probe(now_us, &rules));
+            health.fail(Failure::Reset, now_us, &rules);
+        }
+        assert!(health.claim_probe(now_us + 8 * SECOND, &rules));
+        health.fail(Failure::ConnectRefused, now_us, &rules);
+        assert_eq!(health.next_probe_us(), Some(now_us + 8 * SECOND));
+    }
+
+    #[test]
+    fn a_server_that_is_needed_is_probed_without_long_pauses() {
+        let health = failed();
+        assert_eq!(health.hasten_probe(5, &RULES), SECOND, "soon enough");
+        for now_us in [1, 3, 7].map(|seconds| seconds * SECOND) {
+            assert!(health.claim_probe(now_us, &RULES));
+            assert!(health.hasten_probe(now_us, &RULES) > now_us + SECOND, "somebody is at it");
+            health.fail(Failure::ConnectRefused, now_us, &RULES);
+        }
+        assert_eq!(health.next_probe_us(), Some(15 * SECOND));
+        assert_eq!(health.hasten_probe(8 * SECOND, &RULES), 9 * SECOND);
+        assert_eq!(health.hasten_probe(8 * SECOND + 5, &RULES), 9 * SECOND, "not put off");
+        assert_eq!(health.next_probe_us(), Some(9 * SECOND));
     }
 
     #[test]
@@ -316,7 +380,7 @@ mod tests {
         assert!(!health.claim_probe(SECOND, &rules));
         assert!(health.claim_probe(SECOND + HealthRules::PAUSE_MIN_US, &rules));
         let rules = HealthRules { retry_timeout_us: u64::MAX, ..RULES };
-        health.fail(Failure::Reset, SECOND, &rules);
+        health.fail(Failure::Timeout, SECOND, &rules);
         assert_eq!(health.next_probe_us(), Some(u64::MAX));
     }
 }

@@ -301,6 +301,12 @@ impl Topology {
         Some(if seed_is_better { seed } else { routed })
     }
 
+    /// Whether every read goes to the master of its place, whatever else is known.
+    #[must_use]
+    pub fn reads_go_to_masters(&self) -> bool {
+        self.reads_go_to_masters
+    }
+
     /// Whether every slot has an owner.
     #[must_use]
     pub fn is_whole(&self) -> bool {

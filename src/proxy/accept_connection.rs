@@ -8,6 +8,7 @@ use std::mem;
 
 use super::auth::IdentityId;
 use super::recent_writes::RecentWrites;
+use super::session::Session;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::request_parser::RequestParser;
 use crate::sys::{Peer, Socket};
@@ -32,10 +33,14 @@ pub struct AcceptConnection {
     pub parser: RequestParser,
     /// The beginning of a request that is not complete, or requests that wait for their turn.
     pub inbox: Option<Buffer>,
+    /// What it is in the middle of; most clients never are.
+    pub session: Option<Box<Session>>,
     /// A large request that is complete and waits for its turn.
     pub held: Option<Buffer>,
     /// Replies in order, on their way out.
     pub outbox: Outbox,
+    /// Bytes of large replies to parts of its requests, which wait for the other parts.
+    pub merging: usize,
     /// When it was last given something to read, in microseconds of the monotonic clock.
     pub active_us: u64,
     /// Whether requests are taken from it.
@@ -96,8 +101,10 @@ impl AcceptConnection {
             writes: None,
             parser: RequestParser::new(),
             inbox: None,
+            session: None,
             held: None,
             outbox: Outbox::default(),
+            merging: 0,
             active_us: now_us,
             intake: Intake::Open,
             readable: false,
@@ -116,6 +123,12 @@ impl AcceptConnection {
         let sequence = self.first.wrapping_add(u32::try_from(self.pending.len()).unwrap_or(0));
         self.pending.push_back(Pending::Waiting);
         sequence
+    }
+
+    /// Gives back the place in line that was taken last: the request has to wait and will ask for
+    /// one again.
+    pub fn expect_later(&mut self) {
+        self.pending.pop_back();
     }
 
     /// How many replies it is owed.
@@ -203,13 +216,14 @@ impl AcceptConnection {
         true
     }
 
-    /// Bytes of replies that it has not read: sent to its outbox, or waiting for their turn.
+    /// Bytes of replies that it has not read: sent to its outbox, or waiting for their turn, or
+    /// for what belongs to them.
     pub fn unread_bytes(&self) -> usize {
         let parked = self.pending.iter().map(|pending| match pending {
             Pending::Parked(parked) => parked.replies.len(),
             _ => 0,
         });
-        self.outbox.len() + parked.sum::<usize>()
+        self.outbox.len() + self.merging + parked.sum::<usize>()
     }
 
     /// Lends the queue of places, when it is empty, to whoever needs one next: an idle client

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use super::request::{Awaiting, Errand, Origin, Ticket};
+use super::request::{Awaiting, Errand, Origin, Step, Ticket};
 use crate::base::address::Address;
 use crate::buffer::{Buffer, BufferPool, RequestLog};
 use crate::pool::ServerId;
@@ -23,6 +23,12 @@ pub struct ConnectConnection {
     pub socket: Option<Socket>,
     /// Lent to one request at a time, instead of shared by all.
     pub is_private: bool,
+    /// Lent to a client for longer than a request: it does not go back when all is answered.
+    pub is_lent: bool,
+    /// A server that knows MULTI is behind it.
+    pub is_proven: bool,
+    /// MULTI was sent for the first time, and holds back what comes behind it.
+    pub is_proving: bool,
     /// How far it has come.
     pub state: LinkState,
     /// What the server has yet to be sent, and to answer.
@@ -86,6 +92,9 @@ impl ConnectConnection {
             database,
             socket: None,
             is_private: false,
+            is_lent: false,
+            is_proven: false,
+            is_proving: false,
             state: LinkState::Resolving { deadline_us },
             log: RequestLog::default(),
             awaiting: VecDeque::new(),
@@ -124,6 +133,36 @@ impl ConnectConnection {
         self.send(pool, request, Ticket::errand(errand, now_us));
     }
 
+    /// Puts MULTI in line. What comes behind it is held back until this server has accepted one:
+    /// where it is renamed or forbidden, the commands would be executed one by one.
+    pub fn send_multi(&mut self, pool: &BufferPool, request: &[u8], ticket: Ticket) {
+        self.send(pool, request, ticket);
+        if !self.is_proven {
+            self.is_proving = true;
+            self.log.raise_barrier();
+        }
+    }
+
+    /// The server has accepted MULTI.
+    pub fn prove(&mut self) {
+        if !self.is_proven {
+            self.is_proven = true;
+            self.is_proving = false;
+            self.log.lower_barrier();
+        }
+    }
+
+    /// Whether a command on it may take as long as it likes.
+    pub fn is_blocked(&self) -> bool {
+        let step = self.awaiting.front().map(|front| front.origin);
+        matches!(step, Some(Origin::Session { step: Step::Block, .. }))
+    }
+
+    /// Whether somebody has a transaction or the like on it, or has just had.
+    pub fn is_in_session(&self) -> bool {
+        self.awaiting.iter().any(|awaiting| matches!(awaiting.origin, Origin::Session { .. }))
+    }
+
     /// How many answers the handshake is to get.
     pub fn handshake_steps(&self) -> usize {
         let is_step = |awaiting: &&Awaiting| matches!(awaiting.origin, Origin::Proxy(errand) if errand.is_handshake());
@@ -134,7 +173,7 @@ impl ConnectConnection {
     pub fn answer_deadline_us(&mut self, timeout_us: u64) -> u64 {
         self.timed = !self.awaiting.is_empty();
         let waits = |awaiting: &&Awaiting| awaiting.origin != Origin::Nobody;
-        let first = self.awaiting.iter().filter(waits).map(|awaiting| awaiting.since_us).min();
+        let first = self.awaiting.iter().filter(waits).map(Awaiting::asked_us).min();
         let first_us = first.map_or(u64::MAX, |since_us| since_us.saturating_add(timeout_us));
         match self.awaiting.front() {
             Some(front) if front.origin == Origin::Nobody || self.streaming => {
@@ -161,7 +200,7 @@ impl ConnectConnection {
         let mut late = Vec::new();
         let begun = usize::from(self.streaming);
         for awaiting in self.awaiting.iter_mut().skip(begun) {
-            let is_late = now_us >= awaiting.since_us.saturating_add(timeout_us);
+            let is_late = now_us >= awaiting.asked_us().saturating_add(timeout_us);
             if is_late && awaiting.origin != Origin::Nobody {
                 late.push(mem::replace(&mut awaiting.origin, Origin::Nobody));
             }
@@ -189,6 +228,7 @@ impl Ticket {
         Ticket {
             origin: Origin::Proxy(errand),
             since_us: now_us,
+            held_us: 0,
             command: None,
             hops: 0,
             repeatable: false,
@@ -199,8 +239,8 @@ impl Ticket {
     fn at(self, offset: u64, length: usize) -> Awaiting {
         // Requests are limited to less than 4 GiB by the parser.
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        let Ticket { origin, since_us, command, hops, repeatable } = self;
-        Awaiting { origin, offset, length, since_us, command, hops, repeatable }
+        let Ticket { origin, since_us, held_us, command, hops, repeatable } = self;
+        Awaiting { origin, offset, length, since_us, held_us, command, hops, repeatable }
     }
 }
 
@@ -215,6 +255,7 @@ impl Awaiting {
         Ticket {
             origin: self.origin,
             since_us: self.since_us,
+            held_us: self.held_us,
             command: self.command,
             hops: self.hops.saturating_add(1),
             repeatable: self.repeatable,

@@ -20,8 +20,9 @@ pub struct ConnectConnectionPool {
     pub down_since_us: u64,
 }
 
-/// Private links that are kept for the next one who needs one.
-const IDLE_MAX: usize = 4;
+/// Private links that are kept for the next one who needs one. A link costs little, connecting
+/// anew for every large request costs more than the request.
+const IDLE_MAX: usize = 64;
 
 impl ConnectConnectionPool {
     /// The shared link for a database, if there is or was one.
@@ -103,7 +104,7 @@ mod tests {
     #[test]
     fn d43_no_more_links_are_kept_than_are_of_use() {
         let mut pool = ConnectConnectionPool::default();
-        let kept = (0..10).filter(|link| pool.give_back(0, Id::from_u64(*link))).count();
+        let kept = (0..100).filter(|link| pool.give_back(0, Id::from_u64(*link))).count();
         assert_eq!(kept, IDLE_MAX);
     }
 }

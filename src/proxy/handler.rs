@@ -3,30 +3,38 @@
 //! A turn of the loop takes every event first and writes afterwards, so that all the small
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
 //! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
-//! goes, `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
-//! `report` writes INFO, `links` sends, pairs replies with their requests and follows
+//! goes, `transaction` takes those of a client that has said MULTI or WATCH, `blocking`
+//! those that may take their time, `fan_out` sends what concerns everything to every master,
+//! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
+//! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! `report` writes INFO, `config` shows and changes settings, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 
+mod blocking;
+mod config;
 mod dispatch;
+mod fan_out;
 mod intake;
 mod links;
 mod local;
 mod report;
+mod scan;
+mod scripts;
+mod transaction;
 mod loss;
 mod sentinel;
 mod upkeep;
 mod waiting_room;
 
 use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::accept_connection::{AcceptConnection, Line};
 use super::connect_connection::ConnectConnection;
 use super::connect_connection_pool::ConnectConnectionPool;
-use super::request::{ClientId, LinkId, Ticket, WholeId};
+use super::request::{ClientId, LinkId, Ticket};
 use super::shared::{Mail, Shared};
 use super::whole::Whole;
 use crate::base::random::Random;
@@ -82,6 +90,8 @@ pub struct Handler {
     /// Who has more to say than one turn takes.
     eager_clients: Vec<ClientId>,
     eager_links: Vec<LinkId>,
+    /// Who seemed to leave while a command of theirs was blocked.
+    leaving: Vec<ClientId>,
     /// Memory of empty reply queues, for whoever needs one next.
     lines: Vec<Line>,
     arguments_again: Arguments,
@@ -143,6 +153,7 @@ impl Handler {
             busy_links: Vec::new(),
             eager_clients: Vec::new(),
             eager_links: Vec::new(),
+            leaving: Vec::new(),
             lines: Vec::new(),
             arguments_again: Arguments::default(),
             large_goes_to: None,
@@ -244,6 +255,7 @@ impl Handler {
         for mail in self.shared.handlers[self.index].collect() {
             match mail {
                 Mail::Client(socket, peer) => self.adopt(socket, peer),
+                Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),
             }
@@ -314,21 +326,6 @@ impl Handler {
         if let Some(client) = self.clients.get_mut(id) {
             client.answer(&self.buffers, sequence, reply);
             self.list_client(id);
-        }
-    }
-
-    /// The reply, or the end of it, to one part of a split request.
-    fn answer_part(&mut self, id: WholeId, part: u32, reply: &[u8]) {
-        let Some(whole) = self.wholes.get_mut(id) else { return };
-        if !whole.answer(part, reply) {
-            return;
-        }
-        if let Some(whole) = self.wholes.remove(id) {
-            let mut merged = mem::take(&mut self.spare.reply);
-            merged.clear();
-            whole.merge_into(&mut merged);
-            self.answer(whole.client, whole.sequence, &merged);
-            self.spare.keep_reply(merged);
         }
     }
 

@@ -7,6 +7,22 @@
 pub const OK: &[u8] = b"+OK\r\n";
 /// `PING` without an argument.
 pub const PONG: &[u8] = b"+PONG\r\n";
+/// The command waits for EXEC.
+pub const QUEUED: &[u8] = b"+QUEUED\r\n";
+/// EXEC had nothing to do.
+pub const EMPTY_ARRAY: &[u8] = b"*0\r\n";
+/// EXEC did nothing, because what was watched may have changed.
+pub const NULL_ARRAY: &[u8] = b"*-1\r\n";
+/// EXEC did nothing, because a command could not be queued.
+pub const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
+/// EXEC outside a transaction.
+pub const EXEC_WITHOUT_MULTI: &[u8] = b"-ERR EXEC without MULTI\r\n";
+/// DISCARD outside a transaction.
+pub const DISCARD_WITHOUT_MULTI: &[u8] = b"-ERR DISCARD without MULTI\r\n";
+/// MULTI inside a transaction.
+pub const NESTED_MULTI: &[u8] = b"-ERR MULTI calls can not be nested\r\n";
+/// WATCH inside a transaction.
+pub const WATCH_INSIDE_MULTI: &[u8] = b"-ERR WATCH inside MULTI is not allowed\r\n";
 /// Nothing: the name of a client that has none.
 pub const NULL: &[u8] = b"$-1\r\n";
 /// There is no server that the request may be sent to.
@@ -31,3 +47,12 @@ pub const SYNTAX_ERROR: &[u8] = b"-ERR syntax error\r\n";
 /// A client name with blanks or control characters.
 pub const BAD_CLIENT_NAME: &[u8] =
     b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+/// The cursor of SCAN is none that the proxy has given.
+pub const INVALID_CURSOR: &[u8] = b"-ERR invalid cursor\r\n";
+/// SCAN has come to the end: there is no group left.
+pub const SCAN_END: &[u8] = b"*2\r\n$1\r\n0\r\n*0\r\n";
+/// A server's cursor leaves no room for what the proxy has to add.
+pub const CURSOR_TOO_LARGE: &[u8] =
+    b"-ERR the cursor of the server is too large to be passed on by the proxy\r\n";
+/// A server has answered SCAN with something else than a cursor and keys.
+pub const UNEXPECTED_SCAN: &[u8] = b"-ERR unexpected reply of a server to SCAN\r\n";

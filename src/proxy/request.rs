@@ -36,11 +36,23 @@ pub enum Origin {
         /// Its number among the parts.
         part: u32,
     },
+    /// A step of what a client does on a link of its own, see `session.rs`.
+    Session {
+        /// Whose session it is.
+        client: ClientId,
+        /// The number of its request, if the reply is for it; see [`Step`].
+        sequence: u32,
+        /// What was asked.
+        step: Step,
+    },
     /// The proxy itself.
     Proxy(Errand),
     /// Whoever asked has been told already that the reply comes too late.
     Nobody,
 }
+
+// Every request in flight has one.
+const _: () = assert!(size_of::<Origin>() == 16);
 
 /// What the proxy asks of servers on its own behalf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +67,8 @@ pub enum Errand {
     Ping,
     /// `ASKING`, before a request that follows an ASK redirection.
     Asking,
+    /// `SCRIPT LOAD`, before a call of the script that the server did not know.
+    LoadScript,
     /// `CLUSTER NODES`: who owns which slots.
     ClusterNodes,
     /// `SENTINEL`, about a group.
@@ -76,6 +90,25 @@ pub enum Question {
     Sentinels,
 }
 
+/// What is sent on a link that is lent to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// MULTI. The client has its OK already.
+    Multi,
+    /// A command to be queued, which the client knows to be queued already.
+    Acknowledged,
+    /// A command to be queued.
+    Queued,
+    /// EXEC.
+    Exec,
+    /// DISCARD or UNWATCH, so that the link can go back. The client has its OK already.
+    Clean,
+    /// WATCH.
+    Watch,
+    /// A command that may block.
+    Block,
+}
+
 /// A request that a server has yet to answer; they wait in the order they were sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Awaiting {
@@ -87,6 +120,8 @@ pub struct Awaiting {
     pub length: u32,
     /// When the request was taken from the client, in microseconds of the monotonic clock.
     pub since_us: u64,
+    /// How much of the time since then it spent in the waiting room, which is not the server's.
+    pub held_us: u32,
     /// Which command of a client it is, for the latency monitors.
     pub command: Option<CommandId>,
     /// How often it was sent somewhere else already.
@@ -102,6 +137,8 @@ pub struct Ticket {
     pub origin: Origin,
     /// When the request was taken from the client, in microseconds of the monotonic clock.
     pub since_us: u64,
+    /// How much of the time since then it spent in the waiting room.
+    pub held_us: u32,
     /// Which command of a client it is.
     pub command: Option<CommandId>,
     /// How often it was sent somewhere else already.
@@ -109,6 +146,10 @@ pub struct Ticket {
     /// Whether it may be executed twice.
     pub repeatable: bool,
 }
+
+/// This bit of `hops` says that the script of the request was loaded for its sake: it is sent
+/// again for that reason once.
+const CURED: u8 = 1 << 7;
 
 /// How often a request follows MOVED and ASK before the redirection is the reply.
 ///
@@ -124,6 +165,7 @@ impl Errand {
             Errand::Select => "select",
             Errand::Ping => "ping",
             Errand::Asking => "asking",
+            Errand::LoadScript => "script load",
             Errand::ClusterNodes => "cluster nodes",
             Errand::Sentinel(..) => "sentinel",
             Errand::Subscribe => "subscribe",
@@ -136,6 +178,16 @@ impl Errand {
     }
 }
 
+impl Step {
+    /// Whether the client waits for the reply.
+    pub fn is_answered(self) -> bool {
+        match self {
+            Step::Queued | Step::Exec | Step::Watch | Step::Block => true,
+            Step::Multi | Step::Acknowledged | Step::Clean => false,
+        }
+    }
+}
+
 impl Question {
     /// In the order in which they are asked.
     pub const ALL: [Question; 4] =
@@ -143,6 +195,27 @@ impl Question {
 }
 
 impl Awaiting {
+    /// How often it was sent somewhere else.
+    pub fn redirects(&self) -> u8 {
+        self.hops & !CURED
+    }
+
+    /// Whether its script was loaded for its sake.
+    pub fn was_cured(&self) -> bool {
+        self.hops & CURED != 0
+    }
+
+    /// What is needed to send it again behind its script.
+    pub fn cured(&self) -> Ticket {
+        let ticket = self.again();
+        Ticket { hops: ticket.hops | CURED, ..ticket }
+    }
+
+    /// When the server was asked, in microseconds of the monotonic clock: its time runs from then.
+    pub fn asked_us(&self) -> u64 {
+        self.since_us.saturating_add(u64::from(self.held_us))
+    }
+
     /// Whether the proxy itself asked this.
     pub fn is_errand(&self, errand: Errand) -> bool {
         self.origin == Origin::Proxy(errand)

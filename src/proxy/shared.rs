@@ -10,7 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, mem};
 
 use super::auth::Authority;
+use super::live::Live;
 use super::request::LinkId;
+use super::scan_cursor::MasterGenerations;
+use super::script_cache::ScriptCache;
 use crate::buffer::MemoryGauge;
 use crate::conf::Conf;
 use crate::logger::Logger;
@@ -29,14 +32,18 @@ pub struct Shared {
     pub logger: Arc<Logger>,
     /// The topology of now.
     pub current: Current,
+    /// How often groups have changed their masters: SCAN must know.
+    pub generations: MasterGenerations,
+    /// The scripts that clients have loaded.
+    pub scripts: ScriptCache,
     /// Looks up host names, away from the handlers.
     pub resolver: Resolver,
     /// Counters of handlers and servers.
     pub stats: Stats,
     /// One for each handler.
     pub handlers: Vec<Neighbour>,
-    /// Most clients at a time.
-    pub clients_max: u64,
+    /// The settings that can be changed, as of now.
+    pub live: Live,
     /// When the process started, in seconds since the epoch.
     pub started_s: i64,
     /// The same in microseconds of the monotonic clock.
@@ -61,6 +68,8 @@ pub struct Neighbour {
 pub enum Mail {
     /// Here is a client to serve.
     Client(Socket, Peer),
+    /// Settings have changed.
+    Settings,
     /// This is what a host name stands for.
     Resolved {
         /// The link that asked.
@@ -119,8 +128,8 @@ pub struct Parts {
     pub stats: Stats,
     /// See [`Shared::handlers`].
     pub handlers: Vec<Neighbour>,
-    /// See [`Shared::clients_max`].
-    pub clients_max: u64,
+    /// See [`Shared::live`].
+    pub live: Live,
     /// See [`Shared::started_s`].
     pub started_s: i64,
 }
@@ -133,10 +142,12 @@ impl Shared {
             authority: parts.authority,
             logger: parts.logger,
             current: parts.current,
+            generations: MasterGenerations::default(),
+            scripts: ScriptCache::default(),
             resolver: Resolver::new(),
             stats: parts.stats,
             handlers: parts.handlers,
-            clients_max: parts.clients_max,
+            live: parts.live,
             started_s: parts.started_s,
             started_us: clock::monotonic_us(),
             stopping: AtomicBool::new(false),
@@ -172,6 +183,13 @@ impl Shared {
     pub fn wake_all(&self) {
         for handler in &self.handlers {
             handler.waker.wake();
+        }
+    }
+
+    /// Tells every handler that settings have changed.
+    pub fn tell_settings(&self) {
+        for handler in &self.handlers {
+            handler.post(Mail::Settings);
         }
     }
 

@@ -1,27 +1,73 @@
-//! A request that was split by key, and how its parts become one reply.
+//! A request that was sent in parts, and how their replies become one.
 //!
-//! There is one part per slot of a cluster, or per group of a pool. Parts are answered in any
-//! order; their replies wait here, and the last one completes the whole. An error in any part
-//! is the reply of the whole: half an answer is no answer.
+//! Split by key there is one part per slot of a cluster, or per group of a pool; what concerns
+//! everything has one for each master. Parts are answered in any order; their replies wait here,
+//! and the last one completes the whole. An error in any part is the reply of the whole: half an
+//! answer is no answer. What else is to be done with the replies then, [`Purpose`] says.
 
-use super::request::ClientId;
+use super::merge;
+use super::request::{ClientId, Ticket};
+use crate::pool::{GroupId, Place, ServerId};
 use crate::resp::command::Merge;
 use crate::resp::response_parser::ResponseParser;
 use crate::resp::writer::Sink;
 
-/// A split request whose parts are under way.
+/// A request whose parts are under way.
 pub struct Whole {
     /// Who sent it.
     pub client: ClientId,
     /// Its number among the requests of that client.
     pub sequence: u32,
+    /// What is done when all parts are answered.
+    pub purpose: Purpose,
+    /// Bytes that are charged to the client, because they wait here for it.
+    pub charged: usize,
     merge: Merge,
     missing: usize,
     parts: Vec<Part>,
     // Replies of parts that came in one piece, behind each other in the order they came.
     replies: Vec<u8>,
-    // The part that each key went to, in the order the client named the keys.
-    part_of_key: Vec<u32>,
+    order: Order,
+}
+
+/// What is done with the replies when all are there.
+pub enum Purpose {
+    /// They become one by the rule of the command.
+    Merge,
+    /// One step of SCAN: the cursor is rewritten.
+    Scan {
+        /// The group that is visited.
+        group: GroupId,
+        /// Which of its masters the cursor is for, see `MasterGenerations`.
+        generation: u8,
+        /// Who has answered.
+        answered_by: Option<ServerId>,
+    },
+    /// RANDOMKEY: while there is none, another group is asked.
+    RandomKey(KeySearch),
+    /// SCRIPT LOAD: the script is remembered.
+    LoadScript {
+        /// Its text.
+        body: Box<[u8]>,
+    },
+}
+
+/// What is needed to ask another group for a key.
+pub struct KeySearch {
+    /// The groups that were not asked.
+    pub rest: Vec<GroupId>,
+    /// The database that the client has selected.
+    pub database: u32,
+    /// What is known of the request.
+    pub ticket: Ticket,
+}
+
+/// What the parts are parts of.
+enum Order {
+    /// The keys of one request: the part that each went to, in the order the client named them.
+    Keys(Vec<u32>),
+    /// All groups: the one that each part went to.
+    Groups(Vec<GroupId>),
 }
 
 #[derive(Default)]
@@ -42,17 +88,42 @@ impl Whole {
         parts: usize,
         part_of_key: Vec<u32>,
     ) -> Self {
+        Whole::with_order(client, sequence, merge, parts, Order::Keys(part_of_key))
+    }
+
+    /// The same for a request that has one part for each of these groups.
+    pub fn for_groups(client: ClientId, sequence: u32, merge: Merge, groups: Vec<GroupId>) -> Self {
+        Whole::with_order(client, sequence, merge, groups.len(), Order::Groups(groups))
+    }
+
+    fn with_order(
+        client: ClientId,
+        sequence: u32,
+        merge: Merge,
+        parts: usize,
+        order: Order,
+    ) -> Self {
         let mut whole = Whole {
             client,
             sequence,
+            purpose: Purpose::Merge,
+            charged: 0,
             merge,
             missing: parts,
             parts: Vec::with_capacity(parts),
             replies: Vec::with_capacity(parts * 128),
-            part_of_key,
+            order,
         };
         whole.parts.resize_with(parts, Part::default);
         whole
+    }
+
+    /// Where a part belongs, if no key of it tells.
+    pub fn place_of(&self, part: u32) -> Option<Place> {
+        match &self.order {
+            Order::Keys(_) => None,
+            Order::Groups(groups) => groups.get(part as usize).copied().map(Place::Group),
+        }
     }
 
     /// A piece of a large reply to one part has come; [`Whole::answer`] brings its end.
@@ -90,26 +161,54 @@ impl Whole {
         pieces + self.replies.len()
     }
 
+    /// The replies to the parts, in their order.
+    pub fn replies(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.parts.len()).map(|part| self.reply_of(part))
+    }
+
     /// Writes the one reply that the parts make.
     pub fn merge_into(&self, reply: &mut Vec<u8>) {
-        let mut replies = (0..self.parts.len()).map(|part| self.reply_of(part));
-        if let Some(error) = replies.find(|reply| matches!(reply.first(), Some(b'-' | b'!'))) {
+        if let Some(error) = self.error() {
             reply.extend_from_slice(error);
             return;
         }
-        let merged = match self.merge {
-            Merge::Sum => self.sum(reply),
-            Merge::Concat => self.in_key_order(reply),
-            _ => {
-                // All parts say the same, OK.
-                reply.extend_from_slice(self.reply_of(0));
-                Some(())
+        let merged = match &self.order {
+            Order::Keys(part_of_key) if self.merge == Merge::Concat => {
+                self.in_key_order(part_of_key, reply)
             }
+            _ => merge::merge(self.merge, &self.replies().collect::<Vec<_>>(), reply),
         };
         if merged.is_none() {
             reply.clear();
-            reply.error("ERR unexpected reply of a server to a part of the request");
+            reply.error(UNEXPECTED);
         }
+    }
+
+    /// The same, handed out in pieces; what has been handed out is no longer held. For arrays
+    /// too large to be copied at one go.
+    pub fn merge_by_piece(mut self, mut take: impl FnMut(&[u8])) {
+        let is_plain = self.merge == Merge::Concat && matches!(self.order, Order::Groups(_));
+        let mut reply = Vec::new();
+        let counts = self.replies().map(|reply| merge::body(reply).map(|(count, _)| count));
+        match counts.sum::<Option<usize>>() {
+            Some(count) if is_plain && self.error().is_none() => take(reply.array(count)),
+            _ => {
+                self.merge_into(&mut reply);
+                return take(&reply);
+            }
+        }
+        for part in 0..self.parts.len() {
+            if let Some((_, elements)) = merge::body(self.reply_of(part)) {
+                take(elements);
+            }
+            self.parts[part].pieces = Vec::new();
+        }
+    }
+
+    /// The error that is the reply of the whole, if there is one.
+    fn error(&self) -> Option<&[u8]> {
+        let mut errors = self.replies().filter(|reply| matches!(reply.first(), Some(b'-' | b'!')));
+        if self.merge == Merge::FirstGood { None } else { errors.next() }
     }
 
     fn reply_of(&self, part: usize) -> &[u8] {
@@ -121,28 +220,17 @@ impl Whole {
         }
     }
 
-    fn sum(&self, reply: &mut Vec<u8>) -> Option<()> {
-        let mut sum = 0i64;
-        for part in 0..self.parts.len() {
-            let digits = self.reply_of(part).strip_prefix(b":")?.strip_suffix(b"\r\n")?;
-            let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-            sum = sum.checked_add(number)?;
-        }
-        reply.integer(sum);
-        Some(())
-    }
-
     /// Puts the elements of the parts' arrays together as the client named the keys. Within a
     /// part they are in that order already.
-    fn in_key_order(&self, reply: &mut Vec<u8>) -> Option<()> {
+    fn in_key_order(&self, part_of_key: &[u32], reply: &mut Vec<u8>) -> Option<()> {
         let mut rest = Vec::with_capacity(self.parts.len());
         for part in 0..self.parts.len() {
             let array = self.reply_of(part).strip_prefix(b"*")?;
             let header = array.iter().position(|byte| *byte == b'\n')?;
             rest.push(&array[header + 1..]);
         }
-        reply.array(self.part_of_key.len());
-        for part in &self.part_of_key {
+        reply.array(part_of_key.len());
+        for part in part_of_key {
             let rest = rest.get_mut(*part as usize)?;
             let end = ResponseParser::new().feed(rest).ok()??;
             let (element, later) = rest.split_at(end);
@@ -152,6 +240,9 @@ impl Whole {
         rest.iter().all(|rest| rest.is_empty()).then_some(())
     }
 }
+
+/// What a client is told when servers have said what nobody expects of them.
+const UNEXPECTED: &str = "ERR unexpected reply of a server to a part of the request";
 
 #[cfg(test)]
 mod tests {

@@ -103,6 +103,9 @@ fn localhost_is_found_whatever_it_means_here() {
 
 #[test]
 fn a_name_that_means_nothing_is_an_error_and_no_more() {
+    if original_differs("D-41: the client is cut off") {
+        return;
+    }
     let proxy = Proxy::start(&fixed("no-such-host.invalid:6379", "    ServerFailureLimit 2"));
     let mut client = proxy.client();
     assert!(client.line("GET k").error_text().is_some());

@@ -3,9 +3,11 @@
 //!
 //! In reading order: `scratch` (a folder that goes away), `process` (a child that never outlives
 //! us), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`,
-//! `redis_sentinel`, `proxy`, `fake_server`. Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
+//! `redis_sentinel`, `proxy`, `fake_server`, `any_pool` (the same test on every kind of pool).
+//! Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
 //! calls [`wait_until`].
 
+mod any_pool;
 mod client;
 mod fake_server;
 mod process;
@@ -22,6 +24,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub use any_pool::{AnyPool, groups_conf};
 pub use client::{Client, Lost, wire};
 pub use fake_server::{Answer, FakeServer, Heard, nodes_line};
 pub use process::{Process, program_exists};

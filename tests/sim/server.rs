@@ -298,10 +298,10 @@ impl Connection {
         let (reply, next) = match (name, self.steps) {
             (b"auth", Steps::Nothing) if words[1] == b"sesame" => ("+OK", Steps::Authenticated),
             (b"readonly", Steps::Authenticated) => ("+OK", Steps::Readonly),
-            (b"ping", Steps::Readonly) if desk.loading => {
+            (b"ping", Steps::Authenticated | Steps::Readonly) if desk.loading => {
                 ("-LOADING Redis is loading the dataset in memory", Steps::Readonly)
             }
-            (b"ping", Steps::Readonly) => ("+PONG", Steps::Greeted),
+            (b"ping", Steps::Authenticated | Steps::Readonly) => ("+PONG", Steps::Greeted),
             _ => return false,
         };
         self.steps = next;

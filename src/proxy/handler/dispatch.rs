@@ -58,6 +58,14 @@ impl Spare {
     }
 }
 
+/// Whether a request was taken from its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Now,
+    /// Not before the client has got all it is owed: it stays where it is.
+    Later,
+}
+
 /// One request of a client, and what is known of it.
 pub(super) struct Request<'a> {
     pub client: ClientId,
@@ -65,6 +73,8 @@ pub(super) struct Request<'a> {
     pub sequence: u32,
     /// The database that the client has selected.
     pub database: u32,
+    /// It watches keys: what it reads must not be older than that.
+    pub is_watching: bool,
     pub command: &'a Command,
     pub arguments: &'a Arguments,
     pub message: Message<'a>,
@@ -77,24 +87,31 @@ impl Request<'_> {
     }
 
     /// What is needed to send it later.
-    fn parcel(&self, place: Place, now_us: u64) -> Parcel<'_> {
+    pub fn parcel(&self, place: Place, now_us: u64) -> Parcel<'_> {
         Parcel {
             place,
-            master: self.command.needs_master(),
+            master: self.needs_master(),
             database: self.database,
             ticket: self.ticket(now_us),
             request: self.message.bytes,
         }
     }
 
+    /// Whether only a master may execute it.
     #[inline]
-    fn ticket(&self, now_us: u64) -> Ticket {
+    pub fn needs_master(&self) -> bool {
+        self.command.needs_master() || self.is_watching
+    }
+
+    #[inline]
+    pub fn ticket(&self, now_us: u64) -> Ticket {
         Ticket {
             origin: Origin::Client { client: self.client, sequence: self.sequence },
             since_us: now_us,
+            held_us: 0,
             command: Some(self.command.id()),
             hops: 0,
-            repeatable: self.command.retry_safe(),
+            repeatable: self.command.retry_safe() && !self.is_watching,
         }
     }
 }
@@ -107,8 +124,8 @@ impl Handler {
         arguments: &Arguments,
         id: ClientId,
         message: Message<'_>,
-    ) {
-        let Some(client) = self.clients.get_mut(id) else { return };
+    ) -> Taken {
+        let Some(client) = self.clients.get_mut(id) else { return Taken::Now };
         if client.needs_line()
             && let Some(line) = self.lines.pop()
         {
@@ -116,33 +133,58 @@ impl Handler {
         }
         let sequence = client.expect();
         let (database, identity) = (client.database, client.identity);
+        let is_plain = client.session.is_none();
         client.active_us = self.now_us;
         let argument = |index| arguments.of(message.bytes, index);
         let command = match commands.resolve(arguments.count(), argument) {
             Ok(command) => command,
             Err(unresolved) => {
-                return self.refuse(id, sequence, |text| {
+                self.refuse(id, sequence, |text| {
                     unresolved.write(arguments.count(), argument, text);
                 });
+                if !is_plain {
+                    self.spoil_by(id, &unresolved);
+                }
+                return Taken::Now;
             }
         };
-        let request = Request { client: id, sequence, database, command, arguments, message };
+        let is_watching = !is_plain;
+        let request =
+            Request { client: id, sequence, database, is_watching, command, arguments, message };
         if !(self.is_open || self.is_permitted(&request, identity)) {
-            return;
+            if !is_plain {
+                self.spoil(id);
+            }
+            return Taken::Now;
+        }
+        if !is_plain && self.take_in_session(&request) {
+            return Taken::Now;
         }
         match command.family() {
             Family::Keyed if command.key_at_1() => self.forward_by_first_argument(&request),
-            Family::Keyed | Family::Blocking | Family::StreamRead | Family::Script(_) => {
-                self.forward_by_keys(&request);
+            Family::Blocking | Family::StreamRead
+                if command.blocks(arguments.count(), argument) =>
+            {
+                return self.block(&request);
             }
+            Family::Keyed | Family::Blocking | Family::StreamRead => self.forward_by_keys(&request),
+            Family::Script(command) => self.take_script_command(command, &request),
             Family::Split(merge) => self.divide(merge, &request),
+            Family::FanOut(merge) => self.fan_out(merge, &request),
+            Family::Undivided => self.pass_undivided(&request),
+            Family::Scan => self.scan(&request),
+            Family::RandomKey => self.random_key(&request),
             Family::AnyServer => self.forward_anywhere(&request),
             Family::Local(local) => self.answer_locally(local, &request),
+            Family::Transaction(command) => {
+                return self.take_transaction_command(command, &request);
+            }
             Family::Refused(refusal) => {
                 self.refuse(id, sequence, |text| error_text::refused(command, refusal, text));
             }
             _ => self.refuse(id, sequence, |text| not_yet(command, text)),
         }
+        Taken::Now
     }
 
     /// Whether the client may send this request; if not it is told.
@@ -196,21 +238,27 @@ impl Handler {
         self.forward_to_place(place, request);
     }
 
-    fn forward_by_keys(&mut self, request: &Request<'_>) {
+    pub(super) fn forward_by_keys(&mut self, request: &Request<'_>) {
+        let (client, sequence) = (request.client, request.sequence);
+        match self.place_of_keys(request) {
+            Ok(Common::One(place)) => self.forward_to_place(place, request),
+            Ok(Common::None) => self.forward_anywhere(request),
+            Ok(Common::Several) => self.answer(client, sequence, replies::CROSS_SLOT),
+            Err(error) => self.refuse_keys(error, request),
+        }
+    }
+
+    /// Where the keys of a request live.
+    pub(super) fn place_of_keys(&mut self, request: &Request<'_>) -> Result<Common, KeysError> {
         let mut keys = mem::take(&mut self.spare.keys);
         let found = (request.command.keys()).keys(
             request.arguments.count(),
             |index| request.argument(index),
             &mut keys,
         );
-        let (client, sequence) = (request.client, request.sequence);
-        match found.map(|()| self.common_place(request, &keys)) {
-            Ok(Common::One(place)) => self.forward_to_place(place, request),
-            Ok(Common::None) => self.forward_anywhere(request),
-            Ok(Common::Several) => self.answer(client, sequence, replies::CROSS_SLOT),
-            Err(error) => self.refuse_keys(error, request),
-        }
+        let place = found.map(|()| self.common_place(request, &keys));
         self.spare.keys = keys;
+        place
     }
 
     /// The place that all keys share.
@@ -228,7 +276,7 @@ impl Handler {
     }
 
     /// The keys of a request could not be told.
-    fn refuse_keys(&mut self, error: KeysError, request: &Request<'_>) {
+    pub(super) fn refuse_keys(&mut self, error: KeysError, request: &Request<'_>) {
         self.refuse(request.client, request.sequence, |text| match error.text() {
             Some(words) => text.put(words.as_bytes()),
             None if error == KeysError::Incomplete => {
@@ -240,9 +288,10 @@ impl Handler {
 
     #[inline]
     fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
-        let mut master = request.command.needs_master();
+        let mut master = request.needs_master();
         if self.read_your_writes_us > 0 {
-            master = self.reads_own_writes(request.client, place, master);
+            let writes = request.command.needs_master();
+            master |= self.reads_own_writes(request.client, place, writes);
         }
         if !self.room.is_open() {
             return self.send_or_wait(Parcel { master, ..request.parcel(place, self.now_us) });
@@ -251,7 +300,7 @@ impl Handler {
             Ok(server) => {
                 let ticket = request.ticket(self.now_us);
                 match self.send(server, request.database, request.message, ticket) {
-                    Ok(()) => return,
+                    Ok(_) => return,
                     Err(error) => (Some(server), error),
                 }
             }
@@ -264,7 +313,7 @@ impl Handler {
     /// Whether a request has to go to the master of a place: because it writes, which is
     /// remembered, or because its client has written there lately.
     #[cold]
-    fn reads_own_writes(&mut self, id: ClientId, place: Place, writes: bool) -> bool {
+    pub(super) fn reads_own_writes(&mut self, id: ClientId, place: Place, writes: bool) -> bool {
         let Some(client) = self.clients.get_mut(id) else { return writes };
         if writes {
             let until_us = self.now_us.saturating_add(self.read_your_writes_us);
@@ -286,7 +335,7 @@ impl Handler {
 
     /// Sends a request that does not depend on a key to any server that may take it.
     fn forward_anywhere(&mut self, request: &Request<'_>) {
-        match self.any_server(request.command.needs_master()) {
+        match self.any_server(request.needs_master()) {
             Some(server) => self.forward(server, request),
             None => self.answer(request.client, request.sequence, replies::NO_SERVER),
         }
@@ -368,7 +417,8 @@ impl Handler {
             }
             let mut parcel = request.parcel(group[0].0, self.now_us);
             if self.read_your_writes_us > 0 {
-                parcel.master = self.reads_own_writes(request.client, parcel.place, parcel.master);
+                let writes = request.command.needs_master();
+                parcel.master |= self.reads_own_writes(request.client, parcel.place, writes);
             }
             let origin = Origin::Part { whole, part };
             let ticket = Ticket { origin, ..parcel.ticket };
@@ -432,7 +482,7 @@ fn pending_at(
 }
 
 /// Where the keys of one request live.
-enum Common {
+pub(super) enum Common {
     /// It has no keys.
     None,
     /// All in one place.

@@ -9,7 +9,7 @@ use super::super::accept_connection::{AcceptConnection, Intake};
 use super::super::replies;
 use super::super::request::ClientId;
 use super::super::shared::{Mail, Shared};
-use super::dispatch::Message;
+use super::dispatch::{Message, Taken};
 use super::links::ELEPHANT;
 use super::upkeep::Chore;
 use super::{Handler, LISTENER};
@@ -49,18 +49,22 @@ const ACCEPT_PAUSE_US: u64 = 100_000;
 
 impl Reader {
     pub fn new(shared: &Arc<Shared>) -> Self {
-        let limits = Limits {
-            request_max: unless_zero(shared.conf.client_query_limit),
-            ..Limits::default()
-        };
-        let stranger_limits = Limits { unauthenticated: true, ..limits };
-        Reader {
+        let mut reader = Reader {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             arguments: Arguments::default(),
             shared: Arc::clone(shared),
-            limits,
-            stranger_limits,
-        }
+            limits: Limits::default(),
+            stranger_limits: Limits { unauthenticated: true, ..Limits::default() },
+        };
+        reader.set_limits();
+        reader
+    }
+
+    /// Takes over what the settings say now.
+    pub fn set_limits(&mut self) {
+        let most = usize::try_from(self.shared.live.client_query_limit()).unwrap_or(usize::MAX);
+        self.limits.request_max = most;
+        self.stranger_limits.request_max = most;
     }
 }
 
@@ -102,7 +106,7 @@ impl Handler {
         self.listeners.clear();
         self.listening = false;
         self.deadlines.set(Chore::Accept, u64::MAX);
-        self.deadlines.set(Chore::Stop, self.now_us + self.shared.conf.shutdown_timeout_us);
+        self.deadlines.set(Chore::Stop, self.now_us + self.shared.live.shutdown_timeout_us());
         for id in self.clients.ids() {
             if let Some(client) = self.clients.get_mut(id) {
                 client.intake = Intake::Closed;
@@ -140,7 +144,7 @@ impl Handler {
     /// Gives a new client to the handler with the fewest.
     fn assign(&mut self, socket: Socket, peer: Peer) {
         self.recorder.handler().accept.increment();
-        if self.shared.clients() as u64 >= self.shared.clients_max {
+        if self.shared.clients() as u64 >= self.shared.live.clients_max() {
             log_notice!(self.log, "h {} refuse c {} with max number of clients", self.index, peer);
             // One small write to a new connection always fits; if not, closing says enough.
             let _ = socket.write(replies::TOO_MANY_CLIENTS);
@@ -201,6 +205,9 @@ impl Handler {
             if let Some(client) = self.clients.get_mut(id) {
                 client.readable = true;
                 client.hung_up |= event.hang_up;
+            }
+            if event.hang_up {
+                self.suspect(id);
             }
             self.read_client(id);
         }
@@ -322,7 +329,11 @@ impl Handler {
                     if begin != at {
                         arguments.index(message);
                     }
-                    self.dispatch(commands, arguments, id, Message::passing(message));
+                    if self.dispatch(commands, arguments, id, Message::passing(message))
+                        == Taken::Later
+                    {
+                        continue;
+                    }
                     end
                 }
                 Ok(Parsed::Inline { end }) => {
@@ -330,7 +341,11 @@ impl Handler {
                         arguments.index(&scratch[begin..at + end]);
                     }
                     let message = arguments.rewritten();
-                    self.dispatch(commands, arguments, id, Message::passing(message));
+                    if self.dispatch(commands, arguments, id, Message::passing(message))
+                        == Taken::Later
+                    {
+                        continue;
+                    }
                     end
                 }
                 Ok(Parsed::Nothing { end }) => end,
@@ -389,7 +404,14 @@ impl Handler {
                 client.inbox = Some(line).filter(|rest| !rest.is_empty());
                 let Reader { shared, arguments, .. } = reader;
                 let message = Message::passing(arguments.rewritten());
-                self.dispatch(&shared.conf.commands, arguments, id, message);
+                let taken = self.dispatch(&shared.conf.commands, arguments, id, message);
+                if taken == Taken::Later
+                    && let Some(client) = self.clients.get_mut(id)
+                {
+                    let mut held = self.buffers.take(message.bytes.len());
+                    held.push(message.bytes);
+                    client.held = Some(held);
+                }
                 return Next::More;
             }
             Err(error) => {
@@ -420,7 +442,12 @@ impl Handler {
         arguments.index(request.filled());
         let length = request.len();
         let message = Message { bytes: request.filled(), is_large: true };
-        self.dispatch(&shared.conf.commands, arguments, id, message);
+        if self.dispatch(&shared.conf.commands, arguments, id, message) == Taken::Later {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.held = Some(request);
+            }
+            return;
+        }
         self.send_large(request);
         if let Some(client) = self.clients.get_mut(id)
             && length >= ELEPHANT
@@ -501,7 +528,7 @@ impl Handler {
             }
             Ok(Flushed::Blocked) => {
                 let unread = client.unread_bytes() as u64;
-                if unread > unless_zero(self.shared.conf.client_output_limit) as u64 {
+                if unread > self.shared.live.client_output_limit() {
                     log_warn!(
                         self.log,
                         "h {} c {} {} does not read {} bytes",
@@ -545,14 +572,12 @@ impl Handler {
                 client.socket.number(),
                 why
             );
+            if let Some(session) = client.session {
+                self.close_session(&session);
+            }
             self.set_load();
         }
     }
-}
-
-/// A limit of the configuration, where 0 is none.
-fn unless_zero(limit: u64) -> usize {
-    if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) }
 }
 
 /// Whether a client has more to say now.

@@ -12,6 +12,7 @@ use super::super::shared::Mail;
 use super::dispatch::Message;
 use super::intake::Reader;
 use super::loss::Loss;
+use super::transaction::Answer;
 use super::waiting_room::Parcel;
 use super::{Handler, LINK_BIT};
 use crate::base::address::Address;
@@ -30,7 +31,7 @@ pub(super) const ELEPHANT: usize = 64 << 10;
 const STREAMED: usize = 16 << 10;
 
 impl Handler {
-    /// Sends a request to a server.
+    /// Sends a request to a server, and tells on which link.
     ///
     /// # Errors
     ///
@@ -42,7 +43,7 @@ impl Handler {
         database: u32,
         message: Message<'_>,
         ticket: Ticket,
-    ) -> Result<(), &'static [u8]> {
+    ) -> Result<LinkId, &'static [u8]> {
         let link = if message.bytes.len() < ELEPHANT {
             self.shared_link(server, database)
         } else {
@@ -53,14 +54,14 @@ impl Handler {
         };
         if message.is_large {
             self.large_goes_to = Some((id, ticket));
-            return Ok(());
+            return Ok(id);
         }
         link.send(&self.buffers, message.bytes, ticket);
         if !link.listed {
             link.listed = true;
             self.busy_links.push(id);
         }
-        Ok(())
+        Ok(id)
     }
 
     /// Sends the large request that has just been dispatched, if it was not answered at once.
@@ -79,7 +80,10 @@ impl Handler {
         let open = self.pools.get(server.index()).and_then(|pool| pool.shared(database));
         match open {
             Some(link) if self.links.get(link).is_some() => Some(link),
-            _ if self.topology.server(server)?.health().is_failed() => None,
+            _ if self.topology.server(server)?.health().is_failed() => {
+                self.want_probe(server);
+                None
+            }
             _ => self.open_shared_link(server, database),
         }
     }
@@ -103,6 +107,7 @@ impl Handler {
             }
         }
         if self.topology.server(server)?.health().is_failed() {
+            self.want_probe(server);
             return None;
         }
         let id = self.open_link(server, database)?;
@@ -110,10 +115,18 @@ impl Handler {
         Some(id)
     }
 
+    /// A private link that stays with its borrower when all is answered.
+    pub(super) fn lend_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+        let id = self.private_link(server, database)?;
+        self.links.get_mut(id)?.is_lent = true;
+        Some(id)
+    }
+
     /// The last request on a private link is answered.
     fn give_back(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         link.log.trim();
+        link.timed = false;
         let (server, database) = (link.server, link.database);
         let is_kept = (self.topology.server(server).is_some())
             && (self.pools.get_mut(server.index()))
@@ -154,7 +167,9 @@ impl Handler {
                 None => (Errand::Auth, vec![&b"AUTH"[..], password]),
             });
         }
-        if self.topology.is_cluster() {
+        // Where masters get all the reads, one that has just become a replica, and may be empty
+        // still, must not answer: it says MOVED.
+        if self.topology.is_cluster() && !self.topology.reads_go_to_masters() {
             steps.push((Errand::Readonly, vec![&b"READONLY"[..]]));
         }
         let database = link.database.to_string();
@@ -400,7 +415,7 @@ impl Handler {
                 return self.lose_link(id, Loss::Protocol("a reply before its request".into()));
             }
             link.awaiting.pop_front();
-            link.streaming = false;
+            let is_whole = !mem::replace(&mut link.streaming, false);
             replies += 1;
             match awaiting.origin {
                 Origin::Client { client, sequence } if reply[0] != b'-' => {
@@ -416,7 +431,7 @@ impl Handler {
                         }
                     }
                 }
-                _ => self.take_reply(id, &awaiting, reply),
+                _ => self.take_reply(id, &awaiting, reply, is_whole),
             }
             begin = end;
             at = end;
@@ -427,7 +442,10 @@ impl Handler {
         let server = link.server;
         self.recorder.handler().total_responses.add(replies);
         self.recorder.server(server.index()).responses.add(replies);
-        let is_done = link.is_private && link.state == LinkState::Ready && link.awaiting.is_empty();
+        let is_done = link.is_private
+            && !link.is_lent
+            && link.state == LinkState::Ready
+            && link.awaiting.is_empty();
         if replies > 0 {
             self.is_alive(server);
         }
@@ -460,17 +478,16 @@ impl Handler {
         };
         match awaiting.origin {
             Origin::Client { client, sequence } => self.answer_piece(client, sequence, piece),
-            Origin::Part { whole, part } => {
-                if let Some(whole) = self.wholes.get_mut(whole) {
-                    whole.answer_piece(part, piece);
-                }
+            Origin::Part { whole, part } => self.answer_part_piece(whole, part, piece),
+            Origin::Session { client, sequence, step } if step.is_answered() => {
+                self.answer_piece(client, sequence, piece);
             }
             Origin::Proxy(_) => link.collected.extend_from_slice(piece),
-            Origin::Nobody => {}
+            Origin::Session { .. } | Origin::Nobody => {}
         }
     }
 
-    fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
+    pub(super) fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
         let Some(client) = self.clients.get_mut(id) else { return };
         let before = client.outbox.len();
         match client.answer_piece(&self.buffers, sequence, piece) {
@@ -483,8 +500,8 @@ impl Handler {
         }
     }
 
-    /// A reply that is more than something to pass on.
-    fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) {
+    /// A reply that is more than something to pass on; of a large one the last piece.
+    fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8], is_whole: bool) {
         if let Origin::Proxy(errand) = awaiting.origin {
             if errand == Errand::Ping && self.take_message(id, reply) {
                 // It came in between; the answer is still to come.
@@ -495,17 +512,25 @@ impl Handler {
             }
             return self.take_errand_reply(id, errand, reply);
         }
-        if reply[0] == b'-' && self.take_error(id, awaiting, reply) {
+        let is_error = is_whole && reply[0] == b'-';
+        if let Origin::Session { client, sequence, step } = awaiting.origin {
+            let answer = Answer { link: id, client, sequence, awaiting, reply, is_error };
+            return self.take_session_reply(step, &answer);
+        }
+        if is_error && self.take_error(id, awaiting, reply) {
             return;
         }
         if self.measures {
             self.measure(id, awaiting);
         }
+        if let (Origin::Part { whole, .. }, Some(link)) = (awaiting.origin, self.links.get(id)) {
+            self.note_answer(whole, link.server);
+        }
         self.deliver(awaiting.origin, reply);
     }
 
     /// Tells the latency monitors how long a command took.
-    fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
+    pub(super) fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
         if let (Some(command), Some(link)) = (awaiting.command, self.links.get(id)) {
             let feeds = self.recorder.monitors().feeds(command.index());
             let elapsed_us = self.now_us.saturating_sub(awaiting.since_us);
@@ -518,7 +543,10 @@ impl Handler {
         match origin {
             Origin::Client { client, sequence } => self.answer(client, sequence, reply),
             Origin::Part { whole, part } => self.answer_part(whole, part, reply),
-            Origin::Proxy(_) | Origin::Nobody => {}
+            Origin::Session { client, sequence, step } if step.is_answered() => {
+                self.answer(client, sequence, reply);
+            }
+            Origin::Session { .. } | Origin::Proxy(_) | Origin::Nobody => {}
         }
     }
 
@@ -536,6 +564,7 @@ impl Handler {
                 self.refresh_soon();
                 self.try_refused_later(id, awaiting)
             }
+            Some(ErrorKind::NoScript) => self.cure_no_script(id, awaiting, reply),
             _ => false,
         }
     }
@@ -552,10 +581,11 @@ impl Handler {
             return false;
         };
         let (request, database) = (request.to_vec(), link.database);
-        let Some((place, master)) = self.place_of(&request) else { return false };
+        let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         // Time bounds how often it is tried, not the redirections on the way of each try.
         let ticket = Ticket { hops: 0, ..awaiting.ticket() };
-        let master = master || self.has_written(ticket.origin, place);
+        let master =
+            master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }
 
@@ -567,7 +597,9 @@ impl Handler {
     /// The same with the number of its request.
     pub(super) fn asker_of(&self, origin: Origin) -> Option<(ClientId, u32)> {
         match origin {
-            Origin::Client { client, sequence } => Some((client, sequence)),
+            Origin::Client { client, sequence } | Origin::Session { client, sequence, .. } => {
+                Some((client, sequence))
+            }
             Origin::Part { whole, .. } => {
                 self.wholes.get(whole).map(|whole| (whole.client, whole.sequence))
             }
@@ -575,24 +607,24 @@ impl Handler {
         }
     }
 
+    /// Whether the client that gets the reply watches keys, or the like: it reads from masters.
+    pub(super) fn is_in_session(&self, origin: Origin) -> bool {
+        let client = self.client_of(origin).and_then(|id| self.clients.get(id));
+        client.is_some_and(|client| client.session.is_some())
+    }
+
     /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
     fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
-        if awaiting.hops >= HOPS_MAX || !self.topology.is_cluster() {
+        if awaiting.redirects() >= HOPS_MAX {
             return false;
         }
-        let (Some(redirect), Some(link)) = (Redirect::parse(reply), self.links.get(id)) else {
-            return false;
-        };
-        let Some(answered) = self.topology.server(link.server) else { return false };
-        let (ask, slot) = (redirect.ask, redirect.slot);
-        let answered = answered.endpoints().next().unwrap_or(answered.address());
-        let address = redirect.address(answered);
+        let Some((address, slot, ask)) = self.parse_redirect(id, reply) else { return false };
+        let Some(link) = self.links.get(id) else { return false };
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };
         let request = request.to_vec();
-        let Some(slot) = Slot::new(u64::from(slot)) else { return false };
-        let Some((place, master)) = self.place_of(&request) else { return false };
+        let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         let ticket = awaiting.again();
         let parcel = Parcel { place, master, database: 0, ticket, request: &request };
         if self.room.has_waiting_for(place) {
@@ -609,6 +641,28 @@ impl Handler {
             self.refresh_soon();
         }
         true
+    }
+
+    /// Where MOVED or ASK of a server points, and whether it is ASK.
+    fn parse_redirect(&self, id: LinkId, reply: &[u8]) -> Option<(Address, Slot, bool)> {
+        if !self.topology.is_cluster() {
+            return None;
+        }
+        let redirect = Redirect::parse(reply)?;
+        let answered = self.topology.server(self.links.get(id)?.server)?;
+        let answered = answered.endpoints().next().unwrap_or(answered.address());
+        let (ask, slot) = (redirect.ask, Slot::new(u64::from(redirect.slot))?);
+        Some((redirect.address(answered), slot, ask))
+    }
+
+    /// Who is meant by MOVED or ASK, and whether it is ASK. MOVED is remembered.
+    pub(super) fn read_redirect(&mut self, id: LinkId, reply: &[u8]) -> Option<(ServerId, bool)> {
+        let (address, slot, ask) = self.parse_redirect(id, reply)?;
+        let server = self.server_at(&address, slot, ask)?;
+        if !ask {
+            self.refresh_soon();
+        }
+        Some((server, ask))
     }
 
     /// The server that a redirection names, which may be new; MOVED also makes it the owner.
@@ -669,7 +723,8 @@ impl Handler {
             Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
                 self.take_handshake_step(id, errand, reply);
             }
-            Errand::Asking => {}
+            // What a server thinks of it, the call behind it will tell.
+            Errand::Asking | Errand::LoadScript => {}
             Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
             Errand::Sentinel(question, group) => {
                 self.take_sentinel_answer(id, question, group, reply);
@@ -690,7 +745,9 @@ impl Handler {
             return;
         }
         link.state = LinkState::Ready;
-        link.log.lower_barrier();
+        if !link.is_proving {
+            link.log.lower_barrier();
+        }
         let server = link.server.index();
         if let Some(pool) = self.pools.get_mut(server) {
             pool.down_since_us = 0;

@@ -50,6 +50,7 @@ impl Handler {
             LocalCommand::Readonly | LocalCommand::Readwrite => reply.put(replies::OK),
             LocalCommand::Client(command) => self.client_command(command, request, reply),
             LocalCommand::Info => self.info(request, reply),
+            LocalCommand::Config(command) => self.config(command, request, reply),
             _ => {
                 reply.put(b"-");
                 not_yet(request.command, reply);

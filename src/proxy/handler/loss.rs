@@ -48,13 +48,17 @@ impl Handler {
         if link.streaming
             && let Some(cut) = awaiting.pop_front()
         {
-            self.cut_short(cut.origin);
+            self.cut_short(id, cut.origin);
         }
         for awaiting in awaiting {
             if matches!(awaiting.origin, Origin::Proxy(_) | Origin::Nobody) {
                 continue;
             }
             let is_unsent = link.never_sent(&awaiting);
+            if let Origin::Session { client, sequence, step } = awaiting.origin {
+                self.lose_step(id, client, sequence, step, is_unsent);
+                continue;
+            }
             let is_safe = is_unsent || (awaiting.repeatable && awaiting.hops == 0);
             match link.log.request(awaiting.offset, awaiting.length as usize) {
                 Some(request) if is_safe => {
@@ -87,9 +91,12 @@ impl Handler {
     }
 
     /// Part of a large reply has come, and the rest will not.
-    fn cut_short(&mut self, origin: Origin) {
+    fn cut_short(&mut self, link: LinkId, origin: Origin) {
+        if let Origin::Session { client, .. } = origin {
+            self.end_session(link, client);
+        }
         match origin {
-            Origin::Client { client, sequence } => {
+            Origin::Client { client, sequence } | Origin::Session { client, sequence, .. } => {
                 let error = replies::SERVER_CONNECTION_CLOSE;
                 let Some(asker) = self.clients.get_mut(client) else { return };
                 if asker.replace_pieces(&self.buffers, sequence, error) {
@@ -114,10 +121,11 @@ impl Handler {
 
     /// Routes a request of a lost link anew: a read to another server, if there is one.
     fn send_again(&mut self, lost: &ConnectConnection, request: &[u8], ticket: Ticket) {
-        let Some((place, master)) = self.place_of(request) else {
+        let Some((place, master)) = self.place_of(ticket.origin, request) else {
             return self.deliver(ticket.origin, replies::NO_SERVER_CONNECTION);
         };
-        let master = master || self.has_written(ticket.origin, place);
+        let master =
+            master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
         let parcel = Parcel { place, master, database: lost.database, ticket, request };
         if !self.room.is_open() && self.room.is_closed_for(place) {
             return self.send_or_wait(parcel);
@@ -134,14 +142,21 @@ impl Handler {
     }
 
     /// Where a request of which only the bytes are left belongs, and whether only to a master.
-    pub(super) fn place_of(&mut self, request: &[u8]) -> Option<(Place, bool)> {
+    pub(super) fn place_of(&mut self, origin: Origin, request: &[u8]) -> Option<(Place, bool)> {
+        if let Origin::Part { whole, part } = origin
+            && let Some(place) = self.wholes.get(whole).and_then(|whole| whole.place_of(part))
+        {
+            return Some((place, true));
+        }
         let mut arguments = mem::take(&mut self.arguments_again);
         arguments.index(request);
         let argument = |index| arguments.of(request, index);
         let commands = &self.shared.conf.commands;
         let found = commands.resolve(arguments.count(), argument).ok().and_then(|command| {
-            let key = command.keys().first_key(arguments.count(), argument)?;
-            Some((self.topology.place(argument(key)), command.needs_master()))
+            match command.keys().first_key(arguments.count(), argument) {
+                Some(key) => Some((self.topology.place(argument(key)), command.needs_master())),
+                None => self.place_of_all(command.family()).map(|place| (place, true)),
+            }
         });
         self.arguments_again = arguments;
         found

@@ -66,6 +66,8 @@ const CHANNELS: [&[u8]; 7] = [
     b"+convert-to-slave",
 ];
 const SWITCH_MASTER: &[u8] = b"+switch-master";
+/// A Sentinel that has told nothing for so long is asked whether it is still there.
+const QUIET_US: u64 = 2_000_000;
 /// Who was refused a subscription does not ask again so soon.
 const REFUSED_US: u64 = 1_000_000;
 /// With many groups a reason to ask comes to nothing more often than this for each.
@@ -85,7 +87,8 @@ impl Handler {
         if self.index != 0 {
             return self.shared.handlers[0].post(Mail::Refresh);
         }
-        if !self.shared.claim_refresh(self.now_us, REFRESH_PAUSE_US.min(self.sentinel_pause_us())) {
+        let interval_us = self.shared.conf.pool.common.refresh_interval_us;
+        if !self.shared.claim_refresh(self.now_us, REFRESH_PAUSE_US.min(interval_us)) {
             return;
         }
         self.keep_listening();
@@ -154,13 +157,13 @@ impl Handler {
         if let Some(id) = self.sentinels.subscription
             && let Some(link) = self.links.get(id)
         {
-            if self.is_overdue(id) {
-                self.lose_link(id, Loss::TimeOut);
-            } else if link.awaiting.is_empty() {
-                return self.ping(id);
-            } else {
+            if !self.is_overdue(id) {
+                if self.now_us >= link.heard_us.saturating_add(QUIET_US) {
+                    self.ping(id);
+                }
                 return;
             }
+            self.lose_link(id, Loss::TimeOut);
         }
         if self.now_us < self.sentinels.listen_after_us {
             return;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::connect_connection::LinkState;
 use super::super::replies;
-use super::super::request::{Errand, LinkId};
+use super::super::request::{Awaiting, Errand, LinkId};
 use super::Handler;
 use super::loss::Loss;
 use crate::pool::{Failure, HostChoice, NodeLine, ServerId, parse_nodes};
@@ -26,6 +26,8 @@ pub(super) enum Chore {
     Refresh,
     /// A failed server is to be tried again.
     Probe,
+    /// Clients that seemed to leave while they were blocked are to be looked at.
+    Leaving,
     /// Accepting, which was paused, goes on.
     Accept,
     /// Whoever is still there is abandoned.
@@ -85,6 +87,8 @@ fn view_of(nodes: &[NodeLine]) -> Vec<NodeLine> {
 
 /// A topology that has just been asked for is not asked for again so soon, whatever happens.
 pub(super) const REFRESH_PAUSE_US: u64 = 100_000;
+/// So many servers, picked at random, are considered before nobody is asked this time.
+const CONTACTS_MAX: usize = 8;
 /// Links to servers that are gone are given this long to get their last answers.
 const RETIRE_US: u64 = 1_000_000;
 
@@ -110,6 +114,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Clients) {
             self.check_clients();
+        }
+        if now_us >= self.deadlines.of(Chore::Leaving) {
+            self.drop_leaving();
         }
         if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();
@@ -146,7 +153,17 @@ impl Handler {
         if self.draining || !self.shared.claim_refresh(self.now_us, pause_us) {
             return;
         }
-        let Some(server) = self.topology.contact(&mut self.random) else { return };
+        // A server that has not answered the last time is not asked again, but another one.
+        let mut server = None;
+        for _ in 0..CONTACTS_MAX {
+            server = self.topology.contact(&mut self.random);
+            if !server.is_some_and(|server| self.owes_cluster_nodes(server)) {
+                break;
+            }
+        }
+        let Some(server) = server.filter(|server| !self.owes_cluster_nodes(*server)) else {
+            return;
+        };
         let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
         let link = match link {
             Some(id) if self.links.get(id).is_some() => Some(id),
@@ -155,15 +172,19 @@ impl Handler {
         if let Some(id) = link
             && let Some(link) = self.links.get_mut(id)
         {
-            // A server that has not answered the last time is not asked again.
-            if link.awaiting.iter().any(|awaiting| awaiting.is_errand(Errand::ClusterNodes)) {
-                return;
-            }
             let mut request = Vec::new();
             request.command(&[b"CLUSTER", b"NODES"]);
             link.send_errand(&self.buffers, Errand::ClusterNodes, &request, self.now_us);
             self.list_link(id);
         }
+    }
+
+    /// Whether a server has yet to say who owns what.
+    fn owes_cluster_nodes(&self, server: ServerId) -> bool {
+        let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
+        link.and_then(|id| self.links.get(id)).is_some_and(|link| {
+            link.awaiting.iter().any(|awaiting| awaiting.is_errand(Errand::ClusterNodes))
+        })
     }
 
     /// A server has said who owns what.
@@ -218,6 +239,7 @@ impl Handler {
             return;
         }
         let before = std::mem::replace(&mut self.topology, topology);
+        self.shared.generations.observe(&self.topology);
         if self.index == 0 {
             for server in self.topology.servers() {
                 if before.server(server.id()).is_none() {
@@ -242,7 +264,7 @@ impl Handler {
     fn retire_links(&mut self) {
         for id in self.links.ids() {
             let Some(link) = self.links.get_mut(id) else { continue };
-            let front_us = link.awaiting.front().map(|front| front.since_us);
+            let front_us = link.awaiting.front().map(Awaiting::asked_us);
             let patience_from_us = match (self.topology.server(link.server), front_us) {
                 (Some(server), Some(since_us)) if server.is_down() => since_us,
                 (Some(_), _) => continue,
@@ -273,7 +295,9 @@ impl Handler {
                 LinkState::Resolving { deadline_us }
                 | LinkState::Connecting { deadline_us }
                 | LinkState::Handshaking { deadline_us, .. } => deadline_us,
-                LinkState::Ready if timeout_us > 0 => link.answer_deadline_us(timeout_us),
+                LinkState::Ready if timeout_us > 0 && !link.is_blocked() => {
+                    link.answer_deadline_us(timeout_us)
+                }
                 LinkState::Ready => u64::MAX,
             };
             if now_us < deadline_us {
@@ -302,7 +326,8 @@ impl Handler {
     fn tell_late(&mut self, id: LinkId, timeout_us: u64) {
         let now_us = self.now_us;
         let Some(link) = self.links.get_mut(id) else { return };
-        if link.is_stalled(now_us, timeout_us) {
+        // Who has a link alone cannot go on there without this answer.
+        if link.is_stalled(now_us, timeout_us) || link.is_in_session() {
             return self.lose_link(id, Loss::TimeOut);
         }
         let late = link.give_up_late(now_us, timeout_us);
@@ -322,19 +347,29 @@ impl Handler {
 
     /// Clients are to be looked at when the first of them may have been idle for too long.
     pub(super) fn watch_clients(&mut self) {
-        let timeout_us = self.shared.conf.client_timeout_us;
+        let timeout_us = self.shared.live.client_timeout_us();
         if timeout_us > 0 && self.deadlines.of(Chore::Clients) == u64::MAX {
             self.deadlines.set(Chore::Clients, self.now_us.saturating_add(timeout_us));
         }
     }
 
+    /// Clients may be idle for another time now than before.
+    pub(super) fn watch_clients_anew(&mut self) {
+        let is_limited = self.shared.live.client_timeout_us() > 0 && !self.clients.is_empty();
+        self.deadlines.set(Chore::Clients, if is_limited { self.now_us } else { u64::MAX });
+    }
+
     /// Lets go of clients that have been idle for too long.
     fn check_clients(&mut self) {
-        let timeout_us = self.shared.conf.client_timeout_us;
+        let timeout_us = self.shared.live.client_timeout_us();
+        if timeout_us == 0 {
+            return self.deadlines.set(Chore::Clients, u64::MAX);
+        }
         let mut next_us = u64::MAX;
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
-            if client.owed() > 0 {
+            let may_idle = client.session.as_ref().is_some_and(|session| session.may_idle());
+            if client.owed() > 0 || may_idle {
                 client.active_us = self.now_us;
             }
             let deadline_us = client.active_us.saturating_add(timeout_us);
@@ -353,6 +388,15 @@ impl Handler {
         let due = self.topology.servers().filter_map(|server| server.health().next_probe_us());
         let next_us = due.min();
         self.deadlines.set(Chore::Probe, next_us.unwrap_or(u64::MAX));
+    }
+
+    /// A failed server is needed: the next try may not be far away.
+    #[cold]
+    pub(super) fn want_probe(&mut self, server: ServerId) {
+        if let Some(target) = self.topology.server(server) {
+            let due_us = target.health().hasten_probe(self.now_us, &self.health_rules());
+            self.deadlines.advance(Chore::Probe, due_us);
+        }
     }
 
     /// Tries failed servers again. A handshake that succeeds is the proof of life.

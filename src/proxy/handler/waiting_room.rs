@@ -1,12 +1,14 @@
 //! Requests that cannot be sent now, and must not be overtaken.
 //!
-//! There are three reasons to wait, and one room for all, because whoever waits for a place (a
+//! There are four reasons to wait, and one room for all, because whoever waits for a place (a
 //! slot, or a group) keeps its turn before everybody who comes later for the same place:
 //!
 //! - **Order.** When the topology gives a slot or a group to another master, requests for it may still be
 //!   under way to the old one, and may come back with MOVED. A *fence* stands for the requests
 //!   that one link had in flight at that moment. It falls when they are answered, when the link
 //!   is lost, or when it has stood for too long.
+//! - **Not now.** A server refuses a request for a reason that may pass. It is sent again after a
+//!   while, and as long as it is on *trial* nobody else follows it.
 //! - **Nobody is there.** A request of which not one byte was sent waits for a new master, or for
 //!   the old one to come back, for as long as `FailoverHold` allows.
 //! - **Nothing is known.** After a start, until somebody has told who owns what.
@@ -25,6 +27,7 @@ use crate::pool::{NoServer, Place, SLOTS, ServerGroup, ServerId, Topology};
 #[derive(Default)]
 pub(super) struct WaitingRoom {
     fences: Vec<Fence>,
+    trials: BTreeMap<Place, Trial>,
     /// Until then, in microseconds of the monotonic clock, no slot at all is known; 0 is over.
     unlearned_until_us: u64,
     /// In the order in which their clients sent them, once it is tidy.
@@ -43,6 +46,17 @@ struct Fence {
     /// It falls then in any case, in microseconds of the monotonic clock.
     deadline_us: u64,
     marks: Box<[bool; SLOTS]>,
+    /// The marks are slots, rather than groups.
+    of_slots: bool,
+}
+
+/// A request that was refused before is under way again.
+struct Trial {
+    link: LinkId,
+    /// Offset in the link's log behind it.
+    until: u64,
+    /// Others may follow then in any case, in microseconds of the monotonic clock.
+    deadline_us: u64,
 }
 
 /// A request that belongs to one place, with what is needed to send it.
@@ -66,6 +80,8 @@ struct Waiting {
     request: Vec<u8>,
     /// What its client is told if its time runs out.
     error: &'static [u8],
+    /// A server has refused it; nobody may follow it until one has taken it.
+    was_refused: bool,
     /// It is not tried before, unless something has changed for the better.
     not_before_us: u64,
     /// It is tried for the last time then.
@@ -85,12 +101,22 @@ impl WaitingRoom {
     /// Whether nobody need wait: the only question that is asked for each request.
     #[inline]
     pub fn is_open(&self) -> bool {
-        self.fences.is_empty() && self.waiting.is_empty() && self.unlearned_until_us == 0
+        self.fences.is_empty()
+            && self.waiting.is_empty()
+            && self.trials.is_empty()
+            && self.unlearned_until_us == 0
     }
 
     /// Whether a request for this place has to wait for others.
     pub fn is_closed_for(&self, place: Place) -> bool {
-        self.is_fenced(place) || self.places.contains_key(&place)
+        self.is_fenced(place) || self.places.contains_key(&place) || self.is_after_slots(place)
+    }
+
+    /// What concerns a whole group of a cluster comes after what waits for slots: some may be
+    /// of that group.
+    fn is_after_slots(&self, place: Place) -> bool {
+        let first = self.places.first_key_value().map(|(place, _)| *place);
+        !matches!(place, Place::Slot(_)) && matches!(first, Some(Place::Slot(_)))
     }
 
     /// Whether somebody waits for this place.
@@ -104,17 +130,20 @@ impl WaitingRoom {
     }
 
     fn is_fenced(&self, place: Place) -> bool {
-        if self.unlearned_until_us > 0 {
+        if self.unlearned_until_us > 0 || self.trials.contains_key(&place) {
             return true;
         }
         let Some(mark) = mark(place) else { return false };
-        self.fences.iter().any(|fence| fence.marks[mark])
+        // What concerns a whole group of a cluster waits for all, as some may be of that group.
+        let is_slot = matches!(place, Place::Slot(_));
+        self.fences.iter().any(|fence| fence.marks[mark] || fence.of_slots != is_slot)
     }
 
     /// When somebody must look next; `u64::MAX` is never.
     fn deadline_us(&self) -> u64 {
         let unlearned = [self.unlearned_until_us].into_iter().filter(|until_us| *until_us > 0);
         let fences = self.fences.iter().map(|fence| fence.deadline_us);
+        let fences = fences.chain(self.trials.values().map(|trial| trial.deadline_us));
         let mut led = BTreeSet::new();
         let waiting = (self.waiting.iter())
             .filter(|waiting| !self.is_fenced(waiting.place))
@@ -125,7 +154,7 @@ impl WaitingRoom {
     fn push(&mut self, waiting: Waiting) {
         let last = self.waiting.back();
         self.is_untidy |= last.is_some_and(|last| waiting.ticket.since_us <= last.ticket.since_us);
-        self.bytes += waiting.request.len();
+        self.bytes += waiting.size();
         *self.places.entry(waiting.place).or_default() += 1;
         self.waiting.push_back(waiting);
     }
@@ -141,7 +170,7 @@ impl WaitingRoom {
 
     /// Somebody leaves the room.
     fn strike_out(&mut self, waiting: &Waiting) {
-        self.bytes -= waiting.request.len();
+        self.bytes -= waiting.size();
         if let Some(count) = self.places.get_mut(&waiting.place) {
             *count -= 1;
             if *count == 0 {
@@ -173,7 +202,7 @@ impl Handler {
     /// Sends a request to the server of its place; if it has to wait, it waits.
     pub(super) fn send_or_wait(&mut self, parcel: Parcel<'_>) {
         if !self.room.is_open() && self.room.is_closed_for(parcel.place) {
-            return self.keep(parcel, replies::NO_SERVER_CONNECTION, 0);
+            return self.keep(parcel, replies::NO_SERVER_CONNECTION, None);
         }
         if let Err((server, error)) = self.try_to_send(parcel, None) {
             self.wait_for_server(parcel, server, error);
@@ -189,7 +218,7 @@ impl Handler {
         &mut self,
         parcel: Parcel<'_>,
         except: Option<ServerId>,
-    ) -> Result<(), (Option<ServerId>, &'static [u8])> {
+    ) -> Result<LinkId, (Option<ServerId>, &'static [u8])> {
         let Parcel { place, master, database, ticket, request } = parcel;
         let server = match except.map(|except| self.choose_another(place, master, except)) {
             Some(Ok(server)) => Ok(server),
@@ -216,11 +245,11 @@ impl Handler {
             .map_or(0, |pool| pool.down_since_us);
         // Who has been away for longer than anybody is held will not be waited for.
         let is_given_up = down_since_us > 0 && self.now_us >= down_since_us.saturating_add(hold_us);
+        self.refresh_soon();
         if is_unowned || is_given_up || self.now_us >= deadline_us {
             return self.deliver(parcel.ticket.origin, error);
         }
-        self.refresh_soon();
-        self.keep(parcel, error, RETRY_US);
+        self.keep(parcel, error, Some(Pause::Absent));
     }
 
     /// A server has refused a request without executing it, for a reason that may pass. False
@@ -230,14 +259,14 @@ impl Handler {
         if self.now_us + RETRY_US >= parcel.ticket.since_us.saturating_add(hold_us) {
             return false;
         }
-        self.keep(parcel, replies::NO_SERVER_CONNECTION, RETRY_US);
+        self.keep(parcel, replies::NO_SERVER_CONNECTION, Some(Pause::Refused));
         true
     }
 
     /// Puts a request into the room.
-    fn keep(&mut self, parcel: Parcel<'_>, error: &'static [u8], pause_us: u64) {
+    fn keep(&mut self, parcel: Parcel<'_>, error: &'static [u8], pause: Option<Pause>) {
         let Parcel { place, master, database, ticket, request } = parcel;
-        if self.room.bytes + request.len() > BYTES_MAX {
+        if self.room.bytes + request.len() + mem::size_of::<Waiting>() > BYTES_MAX {
             return self.deliver(ticket.origin, error);
         }
         let hold_us = self.shared.conf.pool.common.failover_hold_us;
@@ -249,7 +278,8 @@ impl Handler {
             sequence: self.asker_of(ticket.origin).map_or(0, |(_, sequence)| sequence),
             request: request.to_vec(),
             error,
-            not_before_us: self.now_us + pause_us,
+            was_refused: pause == Some(Pause::Refused),
+            not_before_us: self.now_us + pause.map_or(0, |_| RETRY_US),
             deadline_us: ticket.since_us.saturating_add(hold_us),
         };
         if !self.room.is_fenced(place) {
@@ -286,7 +316,8 @@ impl Handler {
                     marks[mark] = true;
                 }
                 let (until, deadline_us) = (link.log.end(), self.now_us + PATIENCE_US);
-                self.room.fences.push(Fence { link: id, until, deadline_us, marks });
+                let of_slots = matches!(places[0].1, Place::Slot(_));
+                self.room.fences.push(Fence { link: id, until, deadline_us, marks, of_slots });
             }
         }
         self.set_room_deadline();
@@ -295,21 +326,28 @@ impl Handler {
     /// Takes down the fences that have served, and lets go who waited behind them.
     pub(super) fn lower_fences(&mut self) {
         let before = (self.room.fences.len(), self.room.unlearned_until_us);
-        if before == (0, 0) {
+        let trials_before = self.room.trials.len();
+        if before == (0, 0) && trials_before == 0 {
             return;
         }
         let Handler { room, links, topology, now_us, .. } = self;
         if !topology.scannable().is_empty() || *now_us >= room.unlearned_until_us {
             room.unlearned_until_us = 0;
         }
-        room.fences.retain(|fence| {
-            let is_under_way = links.get(fence.link).is_some_and(|link| {
-                link.awaiting.front().is_some_and(|front| front.offset < fence.until)
-            });
-            is_under_way && *now_us < fence.deadline_us
+        let is_under_way = |link: LinkId, until: u64| {
+            let front = links.get(link).and_then(|link| link.awaiting.front());
+            front.is_some_and(|front| front.offset < until)
+        };
+        room.fences
+            .retain(|fence| is_under_way(fence.link, fence.until) && *now_us < fence.deadline_us);
+        room.trials.retain(|_, trial| {
+            is_under_way(trial.link, trial.until) && *now_us < trial.deadline_us
         });
         if (self.room.fences.len(), self.room.unlearned_until_us) != before {
             self.retry_waiting(true);
+        } else if self.room.trials.len() != trials_before {
+            // Who was refused once more is not sent again at once.
+            self.retry_waiting(false);
         }
     }
 
@@ -329,18 +367,32 @@ impl Handler {
             let (place, now_us) = (waiting.place, self.now_us);
             let is_last_try = now_us >= waiting.deadline_us;
             let is_due = eager || is_last_try || now_us >= waiting.not_before_us;
-            if self.room.is_fenced(place) || (stuck.contains(&place) && !is_last_try) || !is_due {
+            let is_after = |stuck: &BTreeSet<Place>| {
+                stuck.contains(&place)
+                    || (!matches!(place, Place::Slot(_))
+                        && matches!(stuck.first(), Some(Place::Slot(_))))
+            };
+            if self.room.is_fenced(place) || (is_after(&stuck) && !is_last_try) || !is_due {
+                if is_due && stuck.insert(place) {
+                    // The first for its place, behind a fence or behind what waits for slots.
+                    waiting.not_before_us = now_us + RETRY_US;
+                }
                 stuck.insert(place);
                 self.room.waiting.push_back(waiting);
                 continue;
             }
-            let failed = if stuck.contains(&place) {
+            let failed = if is_after(&stuck) {
                 Err((None, waiting.error))
             } else {
-                self.try_to_send(waiting.parcel(), None)
+                self.try_to_send(waiting.parcel(now_us), None)
             };
             match failed {
-                Ok(()) => self.room.strike_out(&waiting),
+                Ok(link) => {
+                    self.room.strike_out(&waiting);
+                    if waiting.was_refused {
+                        self.begin_trial(place, link);
+                    }
+                }
                 Err((_, error)) if is_last_try => {
                     self.room.strike_out(&waiting);
                     self.deliver(waiting.ticket.origin, error);
@@ -356,24 +408,48 @@ impl Handler {
         self.set_room_deadline();
     }
 
+    /// A request that was refused before has been sent again.
+    fn begin_trial(&mut self, place: Place, link: LinkId) {
+        let until = self.links.get(link).map_or(0, |link| link.log.end());
+        let deadline_us = self.now_us + PATIENCE_US;
+        self.room.trials.insert(place, Trial { link, until, deadline_us });
+    }
+
     fn set_room_deadline(&mut self) {
         self.deadlines.set(Chore::Room, self.room.deadline_us());
     }
 }
 
+/// Why a request is not to be tried at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    /// Its server is not there.
+    Absent,
+    /// Its server has refused it.
+    Refused,
+}
+
 impl Waiting {
+    /// How much memory it takes, more or less.
+    fn size(&self) -> usize {
+        self.request.len() + mem::size_of::<Waiting>()
+    }
+
     /// When somebody must look after it. Who stands behind others for the same place is tried
     /// when they have gone; until then its time can only run out.
     fn due_us(&self, is_first: bool) -> u64 {
         if is_first { self.not_before_us.min(self.deadline_us) } else { self.deadline_us }
     }
 
-    fn parcel(&self) -> Parcel<'_> {
+    /// The request as it leaves the room.
+    fn parcel(&self, now_us: u64) -> Parcel<'_> {
+        let held_us = now_us.saturating_sub(self.ticket.since_us);
+        let held_us = u32::try_from(held_us).unwrap_or(u32::MAX);
         Parcel {
             place: self.place,
             master: self.master,
             database: self.database,
-            ticket: self.ticket,
+            ticket: Ticket { held_us, ..self.ticket },
             request: &self.request,
         }
     }

@@ -25,8 +25,12 @@ pub fn unknown_command<'a>(count: usize, argument: impl Fn(usize) -> &'a [u8], t
     }
 }
 
-/// Appends what Redis says to a sub-command that does not exist.
+/// Appends what Redis says to a sub-command that does not exist. For CONFIG, which is the proxy's
+/// own, it is what predixy says.
 pub fn unknown_subcommand(container: &Command, word: &[u8], text: &mut Vec<u8>) {
+    if container.name() == "config" {
+        return text.extend_from_slice(b"ERR CONFIG subcommand must be one of GET, SET");
+    }
     text.extend_from_slice(b"ERR unknown subcommand '");
     push_shown(word, SHOWN_MAX, text);
     text.extend_from_slice(b"'. Try ");
@@ -59,6 +63,14 @@ pub fn refused(command: &Command, refusal: Refusal, text: &mut Vec<u8>) {
     text.extend_from_slice(before);
     text.extend(command.name().bytes().map(|byte| if byte == b'|' { b' ' } else { byte }));
     text.extend_from_slice(after);
+}
+
+/// Appends why a command that concerns all keys at once is refused where several servers share
+/// them.
+pub fn undivided(command: &Command, text: &mut Vec<u8>) {
+    text.extend_from_slice(b"ERR command '");
+    text.extend(command.name().bytes().map(|byte| if byte == b'|' { b' ' } else { byte }));
+    text.extend_from_slice(b"' is not available through the proxy: several servers share the keys");
 }
 
 /// How many bytes of what a client wrote Redis repeats.

@@ -61,6 +61,23 @@ impl FakeServer {
                 break (listener, port);
             }
         };
+        FakeServer::serve_on(listener, port, script)
+    }
+
+    /// Starts one on a port of [`free_port`], which nobody listened on so far.
+    pub fn start_at(
+        port: u16,
+        script: impl Fn(&Heard) -> Answer + Send + Sync + 'static,
+    ) -> FakeServer {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is still free");
+        FakeServer::serve_on(listener, port, script)
+    }
+
+    fn serve_on(
+        listener: TcpListener,
+        port: u16,
+        script: impl Fn(&Heard) -> Answer + Send + Sync + 'static,
+    ) -> FakeServer {
         let nodes = nodes_line(
             1,
             &format!("127.0.0.1:{port}@{}", port + 10_000),

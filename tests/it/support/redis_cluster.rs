@@ -11,6 +11,7 @@ pub struct RedisCluster {
     ids: Vec<String>,
     masters: usize,
     replicas_each: usize,
+    node_timeout: Duration,
 }
 
 impl RedisCluster {
@@ -25,11 +26,10 @@ impl RedisCluster {
         replicas_each: usize,
         node_timeout: Duration,
     ) -> RedisCluster {
-        let timeout = node_timeout.as_millis().to_string();
         let count = masters * (1 + replicas_each);
-        let nodes: Vec<RedisServer> = (0..count).map(|_| start_node(&timeout)).collect();
+        let nodes: Vec<RedisServer> = (0..count).map(|_| start_node(node_timeout)).collect();
         let ids = nodes.iter().map(|node| node.client().line("CLUSTER MYID").text()).collect();
-        let cluster = RedisCluster { nodes, ids, masters, replicas_each };
+        let cluster = RedisCluster { nodes, ids, masters, replicas_each, node_timeout };
         cluster.join();
         cluster
     }
@@ -122,15 +122,59 @@ impl RedisCluster {
         let owner = format!("CLUSTER SETSLOT {slot} NODE {}", self.ids[to]);
         let others = (0..self.masters).filter(|&master| master != from && master != to);
         for master in [to, from].into_iter().chain(others) {
-            expect_ok(&mut self.nodes[master].client(), &owner);
+            let reply = self.nodes[master].client().line(&owner);
+            // Whoever has lost its last slot has become a replica of the new owner by now.
+            let knows = master == from && reply == super::error(REPLICA);
+            assert!(knows || reply == super::ok(), "{owner}: {reply:?}");
         }
     }
 
     /// Makes a replica take over from its master, both alive, and waits until it has.
     pub fn fail_over_to(&self, replica: usize) {
         let mut client = self.nodes[replica].client();
+        wait_until(SOON, "the replica to be in step", || {
+            client.line("INFO replication").text().contains("master_link_status:up")
+        });
+        // A master that does not know that it is its replica would not listen to it.
+        let is_replica = |line: &str| line.starts_with(self.id(replica)) && line.contains("slave");
+        for node in &self.nodes {
+            let mut client = node.client();
+            wait_until(SOON, "all to know that it is a replica", || {
+                client.line("CLUSTER NODES").text().lines().any(is_replica)
+            });
+        }
         expect_ok(&mut client, "CLUSTER FAILOVER");
         wait_until(SOON, "the replica to be master", || is_master(&mut client));
+    }
+
+    /// Starts one more master, without slots, and waits until all know it; tells its place.
+    pub fn add_master(&mut self) -> usize {
+        let node = start_node(self.node_timeout);
+        let mut client = node.client();
+        let id = client.line("CLUSTER MYID").text();
+        expect_ok(&mut client, &format!("CLUSTER SET-CONFIG-EPOCH {}", self.len() + 100));
+        expect_ok(&mut client, &format!("CLUSTER MEET 127.0.0.1 {}", self.nodes[0].port()));
+        self.nodes.push(node);
+        self.ids.push(id);
+        for node in &self.nodes {
+            let mut client = node.client();
+            wait_until(SOON, "every node to know the new one", || {
+                let nodes = client.line("CLUSTER NODES").text();
+                nodes.lines().count() == self.len()
+                    && !nodes.contains("handshake")
+                    && client.line("CLUSTER INFO").text().contains("cluster_state:ok")
+            });
+        }
+        self.len() - 1
+    }
+
+    /// Makes all others forget the node that came last, and ends it.
+    pub fn forget_last(&mut self) {
+        let (Some(mut node), Some(id)) = (self.nodes.pop(), self.ids.pop()) else { return };
+        for other in &self.nodes {
+            expect_ok(&mut other.client(), &format!("CLUSTER FORGET {id}"));
+        }
+        node.kill();
     }
 
     fn join(&self) {
@@ -174,6 +218,8 @@ impl RedisCluster {
     }
 }
 
+const REPLICA: &str = "ERR Please use SETSLOT only with masters.";
+
 /// The slot of a key.
 pub fn slot_of(key: &[u8]) -> u16 {
     let tag = key.iter().position(|&byte| byte == b'{').and_then(|open| {
@@ -189,8 +235,9 @@ pub fn key_in_slots(slots: std::ops::Range<u16>, prefix: &str) -> String {
     keys.find(|key| slots.contains(&slot_of(key.as_bytes()))).expect("endless numbers")
 }
 
-fn start_node(timeout: &str) -> RedisServer {
-    let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", timeout];
+fn start_node(timeout: Duration) -> RedisServer {
+    let timeout = timeout.as_millis().to_string();
+    let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", &timeout];
     let more = ["--cluster-replica-validity-factor", "0", "--repl-ping-replica-period", "1"];
     RedisServer::start_with(&[options, more].concat())
 }

@@ -1,0 +1,131 @@
+//! Commands that wait at the server until something happens: BLPOP and its like.
+//!
+//! One that waited on a shared link would hold up everybody behind it, so it gets a link to
+//! itself for as long as it takes. What its client sends behind it waits, because it may depend
+//! on it. No time-out but its own applies; a client that leaves takes it along.
+
+use std::mem;
+
+use super::super::replies;
+use super::super::request::{ClientId, Errand, HOPS_MAX, LinkId, Step};
+use super::super::session::Session;
+use super::Handler;
+use super::dispatch::{Common, Request, Taken, no_server_reply};
+use super::transaction::Answer;
+use super::upkeep::Chore;
+use crate::resp::redirect::Redirect;
+use crate::resp::writer::Sink;
+
+/// A client that has closed its sending side gets this long for the reply to a command that did
+/// not have to wait; then it is taken to be gone, which looks the same.
+const GONE_US: u64 = 10_000;
+
+impl Handler {
+    /// A command that may block, outside a transaction.
+    pub(super) fn block(&mut self, request: &Request<'_>) -> Taken {
+        if self.must_wait(request) {
+            return Taken::Later;
+        }
+        let (id, sequence) = (request.client, request.sequence);
+        let place = match self.place_of_keys(request) {
+            Ok(Common::One(place)) => place,
+            Ok(Common::Several) => {
+                self.answer(id, sequence, replies::CROSS_SLOT);
+                return Taken::Now;
+            }
+            Ok(Common::None) => {
+                self.answer(id, sequence, replies::SYNTAX_ERROR);
+                return Taken::Now;
+            }
+            Err(error) => {
+                self.refuse_keys(error, request);
+                return Taken::Now;
+            }
+        };
+        let mut master = request.needs_master();
+        if self.read_your_writes_us > 0 {
+            master |= self.reads_own_writes(id, place, request.command.needs_master());
+        }
+        let link = match self.choose(place, master) {
+            Ok(server) => {
+                self.lend_link(server, request.database).ok_or(replies::NO_SERVER_CONNECTION)
+            }
+            Err(error) => Err(no_server_reply(error)),
+        };
+        match link {
+            Ok(link) => {
+                self.set_blocked(id, link);
+                let ticket = request.ticket(self.now_us);
+                self.send_step(Some(link), id, Step::Block, request.message.bytes, ticket);
+                self.let_wait(id);
+                self.suspect(id);
+            }
+            Err(error) => self.answer(id, sequence, error),
+        }
+        Taken::Now
+    }
+
+    fn set_blocked(&mut self, id: ClientId, link: LinkId) {
+        let watch = self.watch_of(id);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.session = Some(Box::new(Session::Blocked { link, watch }));
+        }
+    }
+
+    /// The answer to a command that may have blocked.
+    pub(super) fn take_unblocked(&mut self, answer: &Answer<'_>) {
+        let Answer { link, client, sequence, reply, is_error, .. } = *answer;
+        if is_error && Redirect::is_at_head(reply) && self.move_block(answer) {
+            return;
+        }
+        self.end_session(link, client);
+        self.answer(client, sequence, reply);
+    }
+
+    /// The slot has moved: the command waits at the new owner, on a link of its own there.
+    fn move_block(&mut self, answer: &Answer<'_>) -> bool {
+        let Answer { link, client, awaiting, .. } = *answer;
+        let request = self.links.get(link).and_then(|link| {
+            let request = link.log.request(awaiting.offset, awaiting.length as usize)?;
+            Some((request.to_vec(), link.database))
+        });
+        let Some((request, database)) = request.filter(|_| awaiting.redirects() < HOPS_MAX) else {
+            return false;
+        };
+        let Some((server, ask)) = self.read_redirect(link, answer.reply) else { return false };
+        if !self.lives_on(client, link) {
+            return false;
+        }
+        let Some(new) = self.lend_link(server, database) else { return false };
+        self.end_session(link, client);
+        self.set_blocked(client, new);
+        if ask && let Some(link) = self.links.get_mut(new) {
+            let mut asking = Vec::new();
+            asking.command(&[b"ASKING"]);
+            link.send_errand(&self.buffers, Errand::Asking, &asking, self.now_us);
+        }
+        self.send_step(Some(new), client, Step::Block, &request, awaiting.again());
+        true
+    }
+
+    /// A client that is blocked has closed its sending side, or has gone.
+    pub(super) fn suspect(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get(id) else { return };
+        let is_blocked = matches!(client.session.as_deref(), Some(Session::Blocked { .. }));
+        if client.hung_up && is_blocked {
+            self.leaving.push(id);
+            self.deadlines.advance(Chore::Leaving, self.now_us + GONE_US);
+        }
+    }
+
+    /// Lets go of those who were blocked when they left.
+    pub(super) fn drop_leaving(&mut self) {
+        self.deadlines.set(Chore::Leaving, u64::MAX);
+        for id in mem::take(&mut self.leaving) {
+            let session = self.clients.get(id).and_then(|client| client.session.as_deref());
+            if matches!(session, Some(Session::Blocked { .. })) {
+                self.drop_client(id, "gone while blocked");
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! How the replies to the parts of a request become one, by the rules of [`Merge`].
+//!
+//! Pure: replies in, one reply out. That an error in a part is the reply of the whole is known
+//! to whoever calls, except where the rule itself is about errors. What servers should never
+//! send for such a request is `None`.
+
+use std::collections::BTreeSet;
+
+use crate::resp::command::Merge;
+use crate::resp::reply::{Elements, Reply};
+use crate::resp::writer::Sink;
+
+/// Writes the one reply that `replies` make; there is at least one.
+pub fn merge(rule: Merge, replies: &[&[u8]], reply: &mut Vec<u8>) -> Option<()> {
+    let all: Vec<Reply<'_>> = replies.iter().map(|bytes| Reply::new(bytes)).collect();
+    match rule {
+        Merge::Sum => integers(&all, i64::checked_add, reply),
+        Merge::Min => integers(&all, |one, other| Some(one.min(other)), reply),
+        Merge::AllOk | Merge::Same => {
+            reply.put(replies.first()?);
+            Some(())
+        }
+        Merge::FirstGood => first_good(&all, reply),
+        Merge::Concat => concatenation(&all, reply),
+        Merge::Union => union(&all, reply),
+        Merge::SumByName => sum_by_name(&all, reply),
+        Merge::MinEach => min_each(&all, reply),
+    }
+}
+
+/// The bytes of the elements of an array, behind its head, and how many elements they are.
+pub fn body(reply: &[u8]) -> Option<(usize, &[u8])> {
+    let reply = Reply::new(reply);
+    let count = usize::try_from(reply.elements()?.left()).ok()?;
+    let head = reply.bytes().iter().position(|byte| *byte == b'\n')?;
+    Some((count, reply.bytes().get(head + 1..)?))
+}
+
+fn integers(
+    all: &[Reply<'_>],
+    combine: impl Fn(i64, i64) -> Option<i64>,
+    reply: &mut Vec<u8>,
+) -> Option<()> {
+    let mut numbers = all.iter().map(Reply::integer);
+    let mut result = numbers.next()??;
+    for number in numbers {
+        result = combine(result, number?)?;
+    }
+    reply.integer(result);
+    Some(())
+}
+
+/// The first reply that is no error. Of errors the one that says most: that nothing is running
+/// on one server matters less than that something cannot be stopped on another.
+fn first_good(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
+    let says_little = |reply: &&Reply<'_>| reply.bytes().starts_with(b"-NOTBUSY");
+    let good = all.iter().find(|reply| !reply.is_error());
+    let best = good.or_else(|| all.iter().find(|reply| !says_little(reply))).or(all.first())?;
+    reply.put(best.bytes());
+    Some(())
+}
+
+fn concatenation(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
+    let bodies: Vec<_> = all.iter().map(|reply| body(reply.bytes())).collect::<Option<_>>()?;
+    reply.array(bodies.iter().map(|(count, _)| count).sum());
+    bodies.iter().for_each(|(_, elements)| reply.put(elements));
+    Some(())
+}
+
+fn union(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
+    let mut seen = BTreeSet::new();
+    let mut once = Vec::new();
+    for elements in elements_of(all)? {
+        for element in elements {
+            if seen.insert(element.bytes()) {
+                once.push(element.bytes());
+            }
+        }
+    }
+    reply.array(once.len());
+    once.iter().for_each(|element| reply.put(element));
+    Some(())
+}
+
+/// All servers were asked for the same names in the same order.
+fn sum_by_name(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
+    let mut each = elements_of(all)?;
+    let count = each.first()?.left();
+    if count % 2 != 0 || each.iter().any(|elements| elements.left() != count) {
+        return None;
+    }
+    reply.array(usize::try_from(count).ok()?);
+    for _ in 0..count / 2 {
+        let name = each.first_mut()?.next()?;
+        let mut sum = each.first_mut()?.next()?.integer()?;
+        for others in each.iter_mut().skip(1) {
+            if others.next()?.text() != name.text() {
+                return None;
+            }
+            sum = sum.checked_add(others.next()?.integer()?)?;
+        }
+        reply.put(name.bytes());
+        reply.integer(sum);
+    }
+    Some(())
+}
+
+fn min_each(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
+    let mut each = elements_of(all)?;
+    let count = each.first()?.left();
+    if each.iter().any(|elements| elements.left() != count) {
+        return None;
+    }
+    reply.array(usize::try_from(count).ok()?);
+    for _ in 0..count {
+        let mut least = i64::MAX;
+        for elements in &mut each {
+            least = least.min(elements.next()?.integer()?);
+        }
+        reply.integer(least);
+    }
+    Some(())
+}
+
+fn elements_of<'a>(all: &[Reply<'a>]) -> Option<Vec<Elements<'a>>> {
+    all.iter().map(Reply::elements).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(rule: Merge, replies: &[&[u8]], want: &[u8]) {
+        let mut reply = Vec::new();
+        assert_eq!(merge(rule, replies, &mut reply), Some(()));
+        assert_eq!(reply.escape_ascii().to_string(), want.escape_ascii().to_string());
+    }
+
+    #[track_caller]
+    fn check_refused(rule: Merge, replies: &[&[u8]]) {
+        assert_eq!(merge(rule, replies, &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn integers_are_added_or_the_smallest_is_taken() {
+        check(Merge::Sum, &[b":2\r\n", b":-1\r\n", b":40\r\n"], b":41\r\n");
+        check(Merge::Min, &[b":20\r\n", b":3\r\n", b":40\r\n"], b":3\r\n");
+        check_refused(Merge::Sum, &[b":2\r\n", b"+OK\r\n"]);
+        check_refused(Merge::Sum, &[b":9223372036854775807\r\n", b":1\r\n"]);
+        check_refused(Merge::Min, &[b":2\r\n", b"$1\r\n1\r\n"]);
+    }
+
+    #[test]
+    fn what_all_say_is_said_once() {
+        check(Merge::AllOk, &[b"+OK\r\n", b"+OK\r\n"], b"+OK\r\n");
+        check(Merge::Same, &[b"$3\r\nlib\r\n", b"$3\r\nlib\r\n"], b"$3\r\nlib\r\n");
+    }
+
+    #[test]
+    fn one_good_reply_is_enough() {
+        let [idle, stuck] = [b"-NOTBUSY none\r\n".as_slice(), b"-UNKILLABLE it wrote\r\n"];
+        check(Merge::FirstGood, &[idle, b"+OK\r\n", stuck], b"+OK\r\n");
+        check(Merge::FirstGood, &[idle, stuck, idle], stuck);
+        check(Merge::FirstGood, &[idle, idle], idle);
+    }
+
+    #[test]
+    fn arrays_are_put_behind_each_other() {
+        check(
+            Merge::Concat,
+            &[b"*1\r\n$1\r\na\r\n", b"*0\r\n", b"*2\r\n$1\r\na\r\n:1\r\n"],
+            b"*3\r\n$1\r\na\r\n$1\r\na\r\n:1\r\n",
+        );
+        check_refused(Merge::Concat, &[b"*0\r\n", b"+OK\r\n"]);
+    }
+
+    #[test]
+    fn a_union_has_everything_once() {
+        check(
+            Merge::Union,
+            &[b"*2\r\n$1\r\nb\r\n$1\r\na\r\n", b"*0\r\n", b"*2\r\n$1\r\nc\r\n$1\r\nb\r\n"],
+            b"*3\r\n$1\r\nb\r\n$1\r\na\r\n$1\r\nc\r\n",
+        );
+        check(Merge::Union, &[b"~1\r\n$1\r\na\r\n", b"~1\r\n$1\r\na\r\n"], b"*1\r\n$1\r\na\r\n");
+    }
+
+    #[test]
+    fn numbers_with_names_are_added_by_name() {
+        check(
+            Merge::SumByName,
+            &[
+                b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:2\r\n",
+                b"*4\r\n$1\r\na\r\n:0\r\n$1\r\nb\r\n:5\r\n",
+            ],
+            b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:7\r\n",
+        );
+        check(Merge::SumByName, &[b"*0\r\n", b"*0\r\n"], b"*0\r\n");
+        check_refused(Merge::SumByName, &[b"*2\r\n$1\r\na\r\n:1\r\n", b"*2\r\n$1\r\nb\r\n:1\r\n"]);
+        check_refused(Merge::SumByName, &[b"*2\r\n$1\r\na\r\n:1\r\n", b"*0\r\n"]);
+    }
+
+    #[test]
+    fn of_each_number_the_smallest_remains() {
+        check(
+            Merge::MinEach,
+            &[b"*2\r\n:1\r\n:1\r\n", b"*2\r\n:1\r\n:0\r\n"],
+            b"*2\r\n:1\r\n:0\r\n",
+        );
+        check_refused(Merge::MinEach, &[b"*2\r\n:1\r\n:1\r\n", b"*1\r\n:1\r\n"]);
+    }
+}

@@ -1,0 +1,505 @@
+//! Masters that die, stop or step down while clients write, nodes that come and go: what clients
+//! see of it, and for how long.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    Address, Client, Proxy, RedisCluster, SOON, Value, bulk, error, key_in_slots, ok,
+    original_differs, slot_of, wait_until, wire,
+};
+
+/// Nothing of the request was sent.
+const NEVER_SENT: &str = "ERR no server connection avaliable";
+/// The server may have executed it.
+const MAYBE_DONE: &str = "ERR server connection close";
+/// There is no server for it.
+const NO_SERVER: &str = "ERR no server avaliable";
+
+/// What became of the requests of all writers.
+#[derive(Default)]
+struct Tally {
+    accepted: AtomicU64,
+    never_sent: AtomicU64,
+    maybe_done: AtomicU64,
+    no_server: AtomicU64,
+    cluster_down: AtomicU64,
+    /// Keys whose last acknowledged write the new master never got: replication is asynchronous.
+    set_back: AtomicU64,
+    /// When the writers of the server in question were served, in the order of time.
+    served: Mutex<Vec<Instant>>,
+}
+
+impl Tally {
+    fn errors(&self) -> u64 {
+        let all = [&self.never_sent, &self.maybe_done, &self.no_server, &self.cluster_down];
+        all.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    fn serve(&self) {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+    }
+
+    fn first_served_after(&self, when: Instant) -> Option<Instant> {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.iter().copied().filter(|at| *at >= when).min()
+    }
+
+    /// The longest time in which nobody was served.
+    fn longest_gap(&self) -> Duration {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let gaps = served.windows(2).map(|two| two[1].saturating_duration_since(two[0]));
+        gaps.max().unwrap_or_default()
+    }
+
+    fn told(&self) -> String {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        format!(
+            "{} accepted, errors: {} never sent, {} possibly applied, {} no server, {} CLUSTERDOWN; {} keys set back",
+            of(&self.accepted),
+            of(&self.never_sent),
+            of(&self.maybe_done),
+            of(&self.no_server),
+            of(&self.cluster_down),
+            of(&self.set_back)
+        )
+    }
+}
+
+/// A key that one writer alone writes, with what it may hold now.
+struct Key {
+    name: String,
+    /// It belongs to the server in question.
+    is_watched: bool,
+    last: u64,
+    possible: BTreeSet<u64>,
+    /// An acknowledged write of it may be missing once: the master died before the replica had it.
+    may_be_set_back: bool,
+}
+
+impl Key {
+    fn new(name: String, is_watched: bool, may_be_set_back: bool) -> Key {
+        Key { name, is_watched, last: 0, possible: BTreeSet::from([0]), may_be_set_back }
+    }
+
+    /// The next write. Its reply is what the key held before.
+    fn write(&mut self) -> Vec<u8> {
+        self.last += 1;
+        wire(&["SET", &self.name, &self.last.to_string(), "GET"])
+    }
+
+    /// The reply to the write of `number`.
+    fn take(&mut self, number: u64, reply: &Value, tally: &Tally) {
+        if let Some(error) = reply.error_text() {
+            return self.take_error(number, error, tally);
+        }
+        let before = number_of(reply).unwrap_or_else(|| panic!("{}: {reply:?}", self.name));
+        self.check(before, tally);
+        self.possible = BTreeSet::from([number]);
+        tally.accepted.fetch_add(1, Ordering::Relaxed);
+        if self.is_watched {
+            tally.serve();
+        }
+    }
+
+    fn take_error(&mut self, number: u64, error: &str, tally: &Tally) {
+        let count = match error {
+            NEVER_SENT => &tally.never_sent,
+            NO_SERVER => &tally.no_server,
+            _ if error.starts_with("CLUSTERDOWN ") => &tally.cluster_down,
+            MAYBE_DONE => {
+                self.possible.insert(number);
+                &tally.maybe_done
+            }
+            other => panic!("{}: no error that a client should see: {other}", self.name),
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the key may hold this.
+    #[track_caller]
+    fn check(&mut self, held: u64, tally: &Tally) {
+        if self.possible.contains(&held) {
+            return;
+        }
+        let is_older = self.possible.first().is_some_and(|first| held < *first);
+        assert!(
+            is_older && self.may_be_set_back,
+            "{} held {held}, and could only hold {:?}",
+            self.name,
+            self.possible
+        );
+        self.may_be_set_back = false;
+        tally.set_back.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn number_of(reply: &Value) -> Option<u64> {
+    match reply {
+        Value::Nil => Some(0),
+        Value::Bulk(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Writes its keys one request at a time, and reads them, until told to stop.
+fn write_singly(mut client: Client, keys: &mut [Key], tally: &Tally, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        for key in keys.iter_mut() {
+            client.send(key.write());
+            key.take(key.last, &client.reply(), tally);
+            let reply = client.cmd(&["GET", &key.name]);
+            match reply.error_text() {
+                // A read changes nothing, whatever became of it.
+                Some(error) => key.take_error(key.last, error, tally),
+                None => key.check(number_of(&reply).expect("a number"), tally),
+            }
+        }
+        // A loaded machine has other things to do, too.
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Writes its keys three times each in one go, until told to stop.
+fn write_pipelined(mut client: Client, keys: &mut [Key], tally: &Tally, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let (mut bytes, mut sent) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            for (at, key) in keys.iter_mut().enumerate() {
+                bytes.extend(key.write());
+                sent.push((at, key.last));
+            }
+        }
+        client.send(&bytes);
+        for (at, number) in sent {
+            keys[at].take(number, &client.reply(), tally);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Tells the writers to stop, also when a test ends in a panic.
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Has writers at work while `act` does something to the cluster; `watched` are the slots of the
+/// server it is done to. Tells what the keys may hold in the end.
+fn under_load(
+    proxy: &Proxy,
+    watched: &std::ops::Range<u16>,
+    may_be_set_back: bool,
+    tally: &Tally,
+    act: impl FnOnce(),
+) -> Vec<Key> {
+    const SINGLE: usize = 4;
+    const PIPELINED: usize = 2;
+    let others = if watched.start == 0 { watched.end..16384 } else { 0..watched.start };
+    let mut writers: Vec<Vec<Key>> = (0..SINGLE + PIPELINED)
+        .map(|writer| {
+            let keys = (0..4).map(|number| {
+                let (is_watched, prefix) = (number % 2 == 0, format!("w{writer}:{number}:"));
+                let slots = if is_watched { watched } else { &others };
+                let name = key_in_slots(slots.clone(), &prefix);
+                Key::new(name, is_watched, is_watched && may_be_set_back)
+            });
+            keys.collect()
+        })
+        .collect();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let guard = StopAtEnd(&stop);
+        for (writer, keys) in writers.iter_mut().enumerate() {
+            let (client, stop) = (proxy.client(), &stop);
+            scope.spawn(move || match writer {
+                0..SINGLE => write_singly(client, keys, tally, stop),
+                _ => write_pipelined(client, keys, tally, stop),
+            });
+        }
+        let goal = tally.accepted.load(Ordering::Relaxed) + 200;
+        wait_until(SOON, "the writers to be at work", || {
+            tally.accepted.load(Ordering::Relaxed) >= goal
+        });
+        act();
+        drop(guard);
+    });
+    writers.into_iter().flatten().collect()
+}
+
+/// Waits until all writers have gone on for a while.
+fn some_more(tally: &Tally) {
+    let goal = tally.accepted.load(Ordering::Relaxed) + 300;
+    wait_until(SOON, "some more writes", || tally.accepted.load(Ordering::Relaxed) >= goal);
+}
+
+/// Every key holds what it may hold, and every slot takes a write.
+fn check_all(proxy: &Proxy, keys: &mut [Key], tally: &Tally) {
+    let mut client = proxy.client();
+    for key in keys {
+        let held = client.cmd(&["GET", &key.name]);
+        key.check(number_of(&held).unwrap_or_else(|| panic!("{}: {held:?}", key.name)), tally);
+    }
+    let mut missing = vec![true; 16384];
+    let names: Vec<String> = (0..)
+        .map(|number| format!("all:{number}"))
+        .filter(|name| std::mem::take(&mut missing[usize::from(slot_of(name.as_bytes()))]))
+        .take(16384)
+        .collect();
+    for some in names.chunks(512) {
+        client.send(some.iter().flat_map(|name| wire(&["SET", name, name])).collect::<Vec<u8>>());
+        for name in some {
+            assert_eq!(client.reply(), ok(), "SET {name}");
+        }
+    }
+}
+
+/// What a client does that knows the cluster itself: it asks the living nodes for the owner of the
+/// key until the owner takes a write. Tells when that was.
+fn discover_directly(cluster: &RedisCluster, dead: usize, key: &str) -> Instant {
+    let slot = i64::from(slot_of(key.as_bytes()));
+    let living: Vec<u16> = (0..cluster.len())
+        .filter(|node| *node != dead)
+        .map(|node| cluster.node(node).port())
+        .collect();
+    let dead = cluster.node(dead).port();
+    for port in living.iter().cycle() {
+        let mut client = Client::to_port(*port);
+        let slots = client.line("CLUSTER SLOTS");
+        let owner = slots
+            .elements()
+            .iter()
+            .map(Value::elements)
+            .find(|range| (range[0].number()..=range[1].number()).contains(&slot));
+        let owner = owner.and_then(|range| u16::try_from(range[2].elements()[1].number()).ok());
+        if let Some(port) = owner.filter(|port| *port != dead)
+            && let Ok(mut client) = Client::try_connect(&Address::Tcp(port))
+            && client.try_cmd(&["SET", key, "1"]) == Ok(ok())
+        {
+            return Instant::now();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    unreachable!("there is always a next node")
+}
+
+/// The first master goes away as `end` does it, and its replica takes over.
+fn a_master_goes(how: &str, lines: &str, end: impl FnOnce(&mut RedisCluster)) {
+    let mut cluster = RedisCluster::start_with(3, 1, Duration::from_secs(1));
+    let proxy = Proxy::start(&format!("WorkerThreads 2\n{}", cluster.conf_with(lines)));
+    proxy.wait_for_servers(6);
+    let tally = Tally::default();
+    let watched = cluster.slots_of(0);
+    let direct = cluster.key_on(0, "direct:");
+    let (old, new) = (cluster.node(0).address(), cluster.node(cluster.replica_of(0)).address());
+    let mut keys = under_load(&proxy, &watched, true, &tally, || {
+        let began = Instant::now();
+        end(&mut cluster);
+        let found = discover_directly(&cluster, 0, &direct);
+        wait_until(SOON, "the first accepted write", || tally.first_served_after(found).is_some());
+        // What was under way while the master went may have been answered by it.
+        let (direct, proxied) = (found - began, tally.longest_gap());
+        eprintln!(
+            "{how}: direct discovery writes after {direct:?}; longest gap of the proxy's clients {proxied:?}; {}",
+            tally.told()
+        );
+        // A RefreshInterval, and the patience with a server that the others have given up.
+        let most = direct + Duration::from_secs(2 + 2);
+        assert!(proxied < most, "{proxied:?}, directly {direct:?}");
+        some_more(&tally);
+    });
+    check_all(&proxy, &mut keys, &tally);
+    eprintln!("{how}: in the end {}", tally.told());
+    let servers = proxy.servers();
+    let role = |address: &str| {
+        let server = servers.iter().find(|server| server.address == address);
+        server.map(|server| (server.role.clone(), server.group.clone()))
+    };
+    assert_eq!(role(&new).unwrap().0, "master", "{servers:?}");
+    assert_ne!(role(&old).unwrap().1, role(&new).unwrap().1, "{servers:?}");
+    let mut client = proxy.client();
+    for round in 0..20 {
+        let key = cluster.key_on(0, &format!("after:{round}:"));
+        assert_eq!(client.cmd(&["SET", &key, "1"]), ok());
+    }
+}
+
+#[test]
+fn a_master_that_is_killed_is_replaced() {
+    if original_differs("no FailoverHold, and it may need much longer") {
+        return;
+    }
+    a_master_goes("kill -9", "", |cluster| cluster.node_mut(0).kill());
+}
+
+#[test]
+fn a_master_that_stands_still_is_replaced() {
+    if original_differs("without a ServerTimeout its clients wait for ever") {
+        return;
+    }
+    a_master_goes("SIGSTOP", "", |cluster| cluster.node(0).pause());
+}
+
+#[test]
+fn a_master_that_stands_still_is_replaced_with_a_server_timeout() {
+    a_master_goes("SIGSTOP, ServerTimeout 500ms", "    ServerTimeout 500ms", |cluster| {
+        cluster.node(0).pause();
+    });
+}
+
+#[test]
+fn a_failover_by_hand_is_no_error() {
+    if original_differs("no FailoverHold") {
+        return;
+    }
+    let cluster = RedisCluster::start(3, 1);
+    let proxy =
+        Proxy::start(&format!("WorkerThreads 2\n{}", cluster.conf_with("    FailoverHold 2s")));
+    proxy.wait_for_servers(6);
+    let tally = Tally::default();
+    let mut keys = under_load(&proxy, &cluster.slots_of(0), false, &tally, || {
+        for new in [cluster.replica_of(0), 0, cluster.replica_of(1)] {
+            cluster.fail_over_to(new);
+            some_more(&tally);
+        }
+    });
+    eprintln!("CLUSTER FAILOVER: longest gap {:?}; {}", tally.longest_gap(), tally.told());
+    assert_eq!(tally.errors(), 0, "{}", tally.told());
+    check_all(&proxy, &mut keys, &tally);
+}
+
+#[test]
+fn nodes_come_and_go_without_an_error() {
+    let mut cluster = RedisCluster::start(3, 0);
+    let proxy = Proxy::for_cluster(&cluster);
+    let tally = Tally::default();
+    let mut keys = under_load(&proxy, &(100..101), false, &tally, || {
+        for _ in 0..2 {
+            let new = cluster.add_master();
+            proxy.wait_for_servers(4);
+            cluster.migrate_slot(100, 0, new);
+            some_more(&tally);
+            // The last slot it has is taken away: it becomes a replica of who takes it.
+            cluster.migrate_slot(100, new, 0);
+            some_more(&tally);
+            cluster.forget_last();
+            proxy.wait_for_servers(3);
+            some_more(&tally);
+        }
+    });
+    eprintln!("a node came and went twice: {}", tally.told());
+    assert_eq!(tally.errors(), 0, "{}", tally.told());
+    check_all(&proxy, &mut keys, &tally);
+}
+
+#[test]
+fn all_servers_down_and_up_again() {
+    let mut cluster = RedisCluster::start(3, 0);
+    let proxy = Proxy::for_cluster(&cluster);
+    let keys: Vec<String> = (0..3).map(|master| cluster.key_on(master, "all:")).collect();
+    let mut client = proxy.client();
+    for key in &keys {
+        assert_eq!(client.cmd(&["SET", key, key]), ok());
+    }
+    (0..3).for_each(|node| cluster.node_mut(node).kill());
+    // Until all of them are being probed, and for longer than anybody is held.
+    let began = Instant::now();
+    wait_until(SOON, "all servers to count as failed", || {
+        for key in &keys {
+            let reply = client.cmd(&["SET", key, "2"]);
+            let error = reply.error_text().unwrap_or_else(|| panic!("{reply:?}"));
+            assert!([NEVER_SENT, MAYBE_DONE, NO_SERVER].contains(&error), "{error}");
+        }
+        proxy.servers().iter().all(|server| server.is_failed)
+            && began.elapsed() > Duration::from_secs(4)
+    });
+    (0..3).for_each(|node| cluster.node_mut(node).restart());
+    let is_served = |client: &mut Client, key: &String| client.cmd(&["SET", key, "3"]) == ok();
+    // A cluster that comes up refuses writes for a while; that is not the proxy's time.
+    for (node, key) in keys.iter().enumerate() {
+        let mut direct = cluster.node(node).client();
+        wait_until(SOON, "the node to take writes", || is_served(&mut direct, key));
+    }
+    let began = Instant::now();
+    wait_until(SOON, "all to be served", || keys.iter().all(|key| is_served(&mut client, key)));
+    let took = began.elapsed();
+    eprintln!("all servers down and up again: served {took:?} after the nodes themselves");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    for key in &keys {
+        assert_eq!(client.cmd(&["GET", key]), bulk("3"));
+    }
+}
+
+#[test]
+fn d10_connections_that_are_killed_all_the_time_are_no_outage() {
+    if original_differs("D-10, D-49: outages of up to 10 s") {
+        return;
+    }
+    let cluster = RedisCluster::start(3, 0);
+    let lines = "    ServerFailureLimit 1\n    RefreshInterval 100ms";
+    let proxy = Proxy::start(&format!("WorkerThreads 4\n{}", cluster.conf_with(lines)));
+    proxy.wait_for_servers(3);
+    let (stop, tally) = (AtomicBool::new(false), Tally::default());
+    let burst = AtomicBool::new(false);
+    let key = cluster.key_on(1, "killed:");
+    assert_eq!(proxy.client().cmd(&["SET", &key, "7"]), ok());
+    let mut kills = 0;
+    thread::scope(|scope| {
+        let guard = StopAtEnd(&stop);
+        for number in 0..8 {
+            let (mut client, key, stop, tally) = (proxy.client(), &key, &stop, &tally);
+            let burst = &burst;
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    if number % 2 == 0 {
+                        // It is repeated once; in the burst that may not be enough.
+                        let reply = client.cmd(&["GET", key]);
+                        let is_cut = reply == error(MAYBE_DONE) && burst.load(Ordering::Relaxed);
+                        assert!(is_cut || reply == bulk("7"), "{reply:?}");
+                        if is_cut {
+                            continue;
+                        }
+                        tally.accepted.fetch_add(1, Ordering::Relaxed);
+                    } else {
+                        match client.cmd(&["SET", key, "7"]) {
+                            Value::Error(error) => {
+                                assert_eq!(error, MAYBE_DONE);
+                                tally.maybe_done.fetch_add(1, Ordering::Relaxed);
+                                continue;
+                            }
+                            reply => assert_eq!(reply, ok()),
+                        }
+                        tally.accepted.fetch_add(1, Ordering::Relaxed);
+                    }
+                    tally.serve();
+                    thread::sleep(Duration::from_micros(500));
+                }
+            });
+        }
+        some_more(&tally);
+        let mut killer = cluster.node(1).client();
+        let until = Instant::now() + Duration::from_secs(3);
+        while Instant::now() < until {
+            kills += killer.line("CLIENT KILL TYPE normal SKIPME yes").number();
+            thread::sleep(Duration::from_millis(50));
+        }
+        // And so quickly that connections do not live to see the end of their handshake.
+        burst.store(true, Ordering::Relaxed);
+        let until = Instant::now() + Duration::from_millis(200);
+        while Instant::now() < until {
+            kills += killer.line("CLIENT KILL TYPE normal SKIPME yes").number();
+        }
+        some_more(&tally);
+        drop(guard);
+    });
+    let gap = tally.longest_gap();
+    eprintln!("{kills} connections killed: longest gap {gap:?}; {}", tally.told());
+    assert!(kills > 60, "{kills}");
+    assert!(gap < Duration::from_millis(700), "nobody was served for {gap:?}");
+}
