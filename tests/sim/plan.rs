@@ -54,6 +54,8 @@ pub struct Plan {
 pub struct Allowed {
     /// Connections to servers may fail, so that requests get errors.
     pub lossy: bool,
+    /// Slots change hands.
+    pub moved_slots: bool,
     /// Several keys of one slot may be in two places.
     pub split_slots: bool,
     /// Connections to clients may break.
@@ -147,7 +149,8 @@ impl Plan {
         }
         plan.allows = Allowed {
             lossy: plan.is_lossy(),
-            split_slots: plan.splits_slots(),
+            moved_slots: plan.moves_slots(),
+            split_slots: plan.deeds.contains(&Deed::MigrateSlot),
             resets: plan.platform.resets > 0,
             early_errors: plan.server.early_error > 0,
         };
@@ -267,8 +270,9 @@ impl Plan {
             || self.deeds.iter().any(|deed| !harmless.contains(deed))
     }
 
-    fn splits_slots(&self) -> bool {
-        self.deeds.contains(&Deed::MigrateSlot)
+    fn moves_slots(&self) -> bool {
+        let moves = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::Crash];
+        self.deeds.iter().any(|deed| moves.contains(deed))
     }
 
     /// The configuration of the proxy.

@@ -182,10 +182,14 @@ impl Script {
             cluster.enlighten(spare);
             return;
         }
-        self.leaving = Some(spare);
-        for slot in cluster.migrations() {
-            cluster.finish_migration(slot);
+        // There and back within one round trip is more than any proxy can follow.
+        let now_us = World::now_us();
+        let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + PAUSE_US / 4);
+        if is_recent || !cluster.migrations().is_empty() {
+            return;
         }
+        self.leaving = Some(spare);
+        self.moved_us.fill(now_us);
         for slot in (0..16384).filter(|slot| cluster.owner(*slot) == spare).collect::<Vec<_>>() {
             if let Some(to) = self.heir(cluster, servers, spare) {
                 cluster.move_slot(slot, to);
