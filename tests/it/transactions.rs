@@ -214,6 +214,21 @@ fn increments_by_watch_are_never_lost() {
 }
 
 #[test]
+fn who_watches_reads_from_masters() {
+    let cluster = RedisCluster::start(1, 1);
+    let lines = "MasterReadPriority 0\nStaticSlaveReadPriority 50\nDynamicSlaveReadPriority 50";
+    let proxy = Proxy::start(&cluster.conf_with(lines));
+    proxy.wait_for_servers(2);
+    let mut client = proxy.client();
+    assert_eq!(client.line("SET {t}fresh 1"), ok());
+    // A replica may know less than the watch has seen; this one knows nothing any more.
+    cluster.node(1).pause();
+    assert_eq!(client.pipeline(&["WATCH {t}fresh", "GET {t}fresh"]), [ok(), bulk("1")]);
+    assert_eq!(client.pipeline(&["MULTI", "GET {t}fresh", "EXEC"])[2], array([bulk("1")]));
+    cluster.node(1).resume();
+}
+
+#[test]
 fn large_requests_and_replies_are_part_of_it() {
     let (_server, single) = single();
     let cluster = Proxy::for_cluster(shared_cluster());
@@ -528,6 +543,11 @@ fn transactions_while_their_slot_moves() {
                 while !stop.load(Ordering::Relaxed) {
                     let lines = keys.each_ref().map(|key| format!("INCR {key}"));
                     let replies = client.pipeline(&["MULTI", &lines[0], &lines[1], "EXEC"]);
+                    // Whoever is no client of a cluster would not know what to do with it.
+                    let is_moved = |reply: &Value| {
+                        reply.error_text().is_some_and(|text| text.starts_with("MOVED"))
+                    };
+                    assert!(!replies.iter().any(is_moved), "{replies:?}");
                     match &replies[3] {
                         Value::Array(both) => {
                             // Both or none, each exactly once.
