@@ -446,7 +446,8 @@ fn d10_connections_that_are_killed_all_the_time_are_no_outage() {
     let proxy = Proxy::start(&format!("WorkerThreads 4\n{}", cluster.conf_with(lines)));
     proxy.wait_for_servers(3);
     let (stop, tally) = (AtomicBool::new(false), Tally::default());
-    let burst = AtomicBool::new(false);
+    // A read is repeated once; where a kill meets the repetition too, its client is told.
+    let cut_reads = AtomicU64::new(0);
     let key = cluster.key_on(1, "killed:");
     assert_eq!(proxy.client().cmd(&["SET", &key, "7"]), ok());
     let mut kills = 0;
@@ -454,17 +455,16 @@ fn d10_connections_that_are_killed_all_the_time_are_no_outage() {
         let guard = StopAtEnd(&stop);
         for number in 0..8 {
             let (mut client, key, stop, tally) = (proxy.client(), &key, &stop, &tally);
-            let burst = &burst;
+            let cut_reads = &cut_reads;
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     if number % 2 == 0 {
-                        // It is repeated once; in the burst that may not be enough.
                         let reply = client.cmd(&["GET", key]);
-                        let is_cut = reply == error(MAYBE_DONE) && burst.load(Ordering::Relaxed);
-                        assert!(is_cut || reply == bulk("7"), "{reply:?}");
-                        if is_cut {
+                        if reply == error(MAYBE_DONE) {
+                            cut_reads.fetch_add(1, Ordering::Relaxed);
                             continue;
                         }
+                        assert_eq!(reply, bulk("7"));
                         tally.accepted.fetch_add(1, Ordering::Relaxed);
                     } else {
                         match client.cmd(&["SET", key, "7"]) {
@@ -490,7 +490,6 @@ fn d10_connections_that_are_killed_all_the_time_are_no_outage() {
             thread::sleep(Duration::from_millis(50));
         }
         // And so quickly that connections do not live to see the end of their handshake.
-        burst.store(true, Ordering::Relaxed);
         let until = Instant::now() + Duration::from_millis(200);
         while Instant::now() < until {
             kills += killer.line("CLIENT KILL TYPE normal SKIPME yes").number();
@@ -501,5 +500,8 @@ fn d10_connections_that_are_killed_all_the_time_are_no_outage() {
     let gap = tally.longest_gap();
     eprintln!("{kills} connections killed: longest gap {gap:?}; {}", tally.told());
     assert!(kills > 60, "{kills}");
-    assert!(gap < Duration::from_millis(700), "nobody was served for {gap:?}");
+    // Most reads that were under way at a kill were repeated unseen.
+    let (cut, lost) = (cut_reads.into_inner(), tally.maybe_done.load(Ordering::Relaxed));
+    assert!(3 * cut <= 30 + lost, "{cut} reads were cut, beside {lost} writes");
+    assert!(gap < Duration::from_secs(2), "nobody was served for {gap:?}");
 }
