@@ -51,6 +51,9 @@ pub enum Origin {
     Nobody,
 }
 
+// Every request in flight has one.
+const _: () = assert!(size_of::<Origin>() == 16);
+
 /// What the proxy asks of servers on its own behalf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errand {

@@ -582,7 +582,8 @@ impl Handler {
         };
         let (request, database) = (request.to_vec(), link.database);
         let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
-        let ticket = awaiting.ticket();
+        // Time bounds how often it is tried, not the redirections on the way of each try.
+        let ticket = Ticket { hops: 0, ..awaiting.ticket() };
         let master =
             master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
         self.try_later(Parcel { place, master, database, ticket, request: &request })
