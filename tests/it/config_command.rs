@@ -1,10 +1,8 @@
 //! CONFIG: predixy's settings by name and pattern, and changes that take effect at once.
 
-use std::process::Command;
-
 use crate::support::{
     AnyPool, Client, FakeServer, Proxy, SOON, array, bulk, error, ok, original_differs,
-    program_exists, shared_cluster, simple, wait_until,
+    shared_cluster, simple, wait_until,
 };
 
 const PREDIXYS: [&str; 14] = [
@@ -241,18 +239,4 @@ fn resetstat_begins_to_count_anew() {
     assert!(proxy.figure("TotalRequests") > 0);
     assert_eq!(client.line("CONFIG RESETSTAT"), ok());
     wait_until(SOON, "the counters to begin anew", || proxy.figure("TotalRequests") < 20);
-}
-
-#[test]
-fn redis_benchmark_does_not_complain() {
-    if !program_exists("redis-benchmark") {
-        eprintln!("skipped: no redis-benchmark");
-        return;
-    }
-    let proxy = proxy("");
-    let mut command = Command::new("redis-benchmark");
-    command.args(["-p", &proxy.port().to_string(), "-q", "-n", "100", "-t", "get"]);
-    let output = command.output().expect("redis-benchmark");
-    let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(!printed.to_lowercase().contains("error"), "{printed}");
 }
