@@ -360,7 +360,7 @@ fn a_failover_by_hand_is_no_error() {
     }
     let cluster = RedisCluster::start(3, 1);
     let proxy =
-        Proxy::start(&format!("WorkerThreads 2\n{}", cluster.conf_with("    FailoverHold 2s")));
+        Proxy::start(&format!("WorkerThreads 2\n{}", cluster.conf_with("    FailoverHold 10s")));
     proxy.wait_for_servers(6);
     let tally = Tally::default();
     let mut keys = under_load(&proxy, &cluster.slots_of(0), false, &tally, || {
