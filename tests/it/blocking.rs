@@ -5,8 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Answer, Client, FakeServer, Proxy, RedisCluster, RedisServer, SOON, Value, array, bulk, error,
-    int, key_in_slots, ok, original_differs, shared_cluster, simple, slot_of, wait_until, wire,
+    Answer, Client, FakeServer, Lost, Proxy, RedisCluster, RedisServer, SOON, Value, array, bulk,
+    error, int, key_in_slots, ok, original_differs, shared_cluster, simple, slot_of, wait_until,
+    wire,
 };
 
 fn single_with(server: &RedisServer, lines: &str) -> Proxy {
@@ -65,7 +66,9 @@ fn blocking_commands_wait_and_are_woken() {
             let words: Vec<&str> = blocking.split(' ').collect();
             client.send(wire(&words));
             wait_for_blocked(servers, 1);
-            assert!(!client.has_something(), "{blocking}");
+            client.set_deadline(Duration::from_millis(1));
+            assert_eq!(client.try_reply(), Err(Lost::TimedOut), "{blocking}");
+            client.set_deadline(SOON);
             other.line(waking);
             got.push(client.reply());
             // Data that is there is had at once.
