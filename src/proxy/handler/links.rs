@@ -570,7 +570,8 @@ impl Handler {
     }
 
     /// The server has refused a request for a reason that may pass. Nothing was executed, so it
-    /// may be sent again, unless its client has sent others since, which it would come after then. True when it is.
+    /// may be sent again, unless its client has sent others since, which it would come after
+    /// then. True when it is.
     fn try_refused_later(&mut self, id: LinkId, awaiting: &Awaiting) -> bool {
         let Some(link) = self.links.get(id) else { return false };
         let Some((client, sequence)) = self.asker_of(awaiting.origin) else { return false };
