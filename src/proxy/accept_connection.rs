@@ -11,6 +11,7 @@ use super::recent_writes::RecentWrites;
 use super::session::Session;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::request_parser::RequestParser;
+use crate::resp::writer::Protocol;
 use crate::sys::{Peer, Socket};
 
 /// One connection that a client made to us.
@@ -23,6 +24,8 @@ pub struct AcceptConnection {
     pub number: u64,
     /// What `CLIENT SETNAME` said.
     pub name: Box<[u8]>,
+    /// How it wants to be spoken to.
+    pub protocol: Protocol,
     /// The database it selected.
     pub database: u32,
     /// Who it has shown itself to be; an index of the Authority.
@@ -96,6 +99,7 @@ impl AcceptConnection {
             peer,
             number,
             name: Box::default(),
+            protocol: Protocol::default(),
             database: 0,
             identity: None,
             writes: None,

@@ -6,7 +6,7 @@
 //! goes, `transaction` takes those of a client that has said MULTI or WATCH, `blocking`
 //! those that may take their time, `fan_out` sends what concerns everything to every master,
 //! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
-//! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server, `round` asks the other handlers,
 //! `report` writes INFO, `config` shows and changes settings, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
@@ -19,6 +19,7 @@ mod intake;
 mod links;
 mod local;
 mod report;
+mod round;
 mod scan;
 mod scripts;
 mod transaction;
@@ -258,6 +259,7 @@ impl Handler {
                 Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),
+                Mail::Run(errand) => errand(self),
             }
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, mem};
 
 use super::auth::Authority;
+use super::handler::Handler;
 use super::live::Live;
 use super::request::LinkId;
 use super::scan_cursor::MasterGenerations;
@@ -79,6 +80,8 @@ pub enum Mail {
     },
     /// Sentinels are to be asked: something has happened.
     Refresh,
+    /// Something that only it can do or tell, see `handler/round.rs`.
+    Run(Box<dyn FnOnce(&mut Handler) + Send>),
 }
 
 impl Neighbour {
