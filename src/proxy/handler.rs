@@ -22,6 +22,7 @@ mod report;
 mod round;
 mod scan;
 mod scripts;
+mod streams;
 mod transaction;
 mod loss;
 mod sentinel;

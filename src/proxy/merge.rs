@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use crate::resp::command::Merge;
-use crate::resp::reply::{Elements, Reply};
-use crate::resp::writer::Sink;
+use crate::resp::reply::{Elements, Kind, Reply};
+use crate::resp::writer::{Protocol, Sink};
 
 /// Writes the one reply that `replies` make; there is at least one.
 pub fn merge(rule: Merge, replies: &[&[u8]], reply: &mut Vec<u8>) -> Option<()> {
@@ -25,6 +25,72 @@ pub fn merge(rule: Merge, replies: &[&[u8]], reply: &mut Vec<u8>) -> Option<()> 
         Merge::Union => union(&all, reply),
         Merge::SumByName => sum_by_name(&all, reply),
         Merge::MinEach => min_each(&all, reply),
+        // Only those who know the keys can put them in order: see `named`.
+        Merge::Named => None,
+    }
+}
+
+/// Writes the one reply that replies about keys make. Each is an array of pairs of a key and what
+/// is told about it, in RESP3 a map of the same, or nil for nothing, and in the order of `keys`:
+/// the keys of the request with the index of the reply that may tell about each. No reply may be
+/// about the same key twice.
+pub fn named<'a>(
+    replies: &[&'a [u8]],
+    keys: impl Iterator<Item = (usize, &'a [u8])>,
+    reply: &mut Vec<u8>,
+) -> Option<()> {
+    let mut told = replies
+        .iter()
+        .map(|bytes| Told::read(Reply::new(bytes)).map(Vec::into_iter).map(Iterator::peekable))
+        .collect::<Option<Vec<_>>>()?;
+    let kind_of = |bytes: &&&[u8]| Reply::new(bytes).kind();
+    let Some(first) = replies.iter().find(|bytes| kind_of(bytes) != Kind::Null) else {
+        reply.put(Reply::new(replies.first()?).bytes());
+        return Some(());
+    };
+    let is_mixed = |bytes: &&[u8]| ![Kind::Null, kind_of(&first)].contains(&kind_of(&bytes));
+    if replies.iter().any(is_mixed) {
+        return None;
+    }
+    let count = told.iter().map(ExactSizeIterator::len).sum();
+    match kind_of(&first) {
+        Kind::Map => reply.map(count, Protocol::Resp3),
+        _ => reply.array(count),
+    };
+    for (part, key) in keys {
+        if let Some(told) = told.get_mut(part)?.next_if(|told| told.key == key) {
+            reply.put(told.bytes);
+        }
+    }
+    told.iter().all(|rest| rest.len() == 0).then_some(())
+}
+
+/// What a reply tells about one key.
+struct Told<'a> {
+    key: &'a [u8],
+    /// The pair as it stands in the reply.
+    bytes: &'a [u8],
+}
+
+impl<'a> Told<'a> {
+    /// All that a reply tells.
+    fn read(reply: Reply<'a>) -> Option<Vec<Told<'a>>> {
+        let mut all = Vec::new();
+        if reply.kind() == Kind::Null {
+            return Some(all);
+        }
+        let mut elements = reply.elements()?;
+        while let Some(mut range) = elements.next_range() {
+            let element = Reply::new(reply.bytes().get(range.clone())?);
+            let key = if reply.kind() == Kind::Map {
+                range.end = elements.next_range()?.end;
+                element
+            } else {
+                element.elements()?.next()?
+            };
+            all.push(Told { key: key.text()?, bytes: reply.bytes().get(range)? });
+        }
+        Some(all)
     }
 }
 
@@ -208,5 +274,50 @@ mod tests {
             b"*2\r\n:1\r\n:0\r\n",
         );
         check_refused(Merge::MinEach, &[b"*2\r\n:1\r\n:1\r\n", b"*1\r\n:1\r\n"]);
+    }
+    /// Streams a, b, c and d, of which a and c are asked for in the first part.
+    #[track_caller]
+    fn check_named(replies: [&[u8]; 2], want: Option<&[u8]>) {
+        let keys = [(0, &b"a"[..]), (1, b"b"), (0, b"c"), (1, b"d")];
+        let mut reply = Vec::new();
+        let merged = named(&replies, keys.into_iter(), &mut reply).map(|()| reply);
+        let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        assert_eq!(merged.as_deref().map(shown), want.map(shown));
+    }
+
+    #[test]
+    fn what_is_told_of_keys_comes_in_their_order() {
+        let nil = b"*-1\r\n";
+        check_named([nil, nil], Some(nil));
+        check_named([b"_\r\n", b"_\r\n"], Some(b"_\r\n"));
+        check_named(
+            [nil, b"*1\r\n*2\r\n$1\r\nd\r\n*0\r\n"],
+            Some(b"*1\r\n*2\r\n$1\r\nd\r\n*0\r\n"),
+        );
+        check_named(
+            [
+                b"*2\r\n*2\r\n$1\r\na\r\n:1\r\n*2\r\n$1\r\nc\r\n:3\r\n",
+                b"*2\r\n*2\r\n$1\r\nb\r\n:2\r\n*2\r\n$1\r\nd\r\n:4\r\n",
+            ],
+            Some(
+                b"*4\r\n*2\r\n$1\r\na\r\n:1\r\n*2\r\n$1\r\nb\r\n:2\r\n*2\r\n$1\r\nc\r\n:3\r\n*2\r\n$1\r\nd\r\n:4\r\n",
+            ),
+        );
+        check_named(
+            [b"%1\r\n$1\r\nc\r\n*1\r\n:3\r\n", b"%1\r\n$1\r\nb\r\n*1\r\n:2\r\n"],
+            Some(b"%2\r\n$1\r\nb\r\n*1\r\n:2\r\n$1\r\nc\r\n*1\r\n:3\r\n"),
+        );
+    }
+
+    #[test]
+    fn what_is_told_of_other_keys_is_refused() {
+        let nil = b"*-1\r\n";
+        check_named([nil, b"*1\r\n*2\r\n$1\r\na\r\n*0\r\n"], None);
+        check_named([b"*1\r\n*2\r\n$1\r\nx\r\n*0\r\n", nil], None);
+        check_named([nil, b"+OK\r\n"], None);
+        check_named([nil, b"*1\r\n$1\r\nb\r\n"], None);
+        check_named([nil, b"*1\r\n*0\r\n"], None);
+        check_named([b"%0\r\n", b"*0\r\n"], None);
+        check_refused(Merge::Named, &[nil, nil]);
     }
 }

@@ -66,6 +66,8 @@ pub struct KeySearch {
 enum Order {
     /// The keys of one request: the part that each went to, in the order the client named them.
     Keys(Vec<u32>),
+    /// The same for keys whose names stand in the replies.
+    NamedKeys(Vec<(u32, Box<[u8]>)>),
     /// All groups: the one that each part went to.
     Groups(Vec<GroupId>),
 }
@@ -89,6 +91,16 @@ impl Whole {
         part_of_key: Vec<u32>,
     ) -> Self {
         Whole::with_order(client, sequence, merge, parts, Order::Keys(part_of_key))
+    }
+
+    /// The same for a request whose replies name the keys, in which no part has a key twice.
+    pub fn for_named_keys(
+        client: ClientId,
+        sequence: u32,
+        parts: usize,
+        keys: Vec<(u32, Box<[u8]>)>,
+    ) -> Self {
+        Whole::with_order(client, sequence, Merge::Named, parts, Order::NamedKeys(keys))
     }
 
     /// The same for a request that has one part for each of these groups.
@@ -121,7 +133,7 @@ impl Whole {
     /// Where a part belongs, if no key of it tells.
     pub fn place_of(&self, part: u32) -> Option<Place> {
         match &self.order {
-            Order::Keys(_) => None,
+            Order::Keys(_) | Order::NamedKeys(_) => None,
             Order::Groups(groups) => groups.get(part as usize).copied().map(Place::Group),
         }
     }
@@ -176,6 +188,10 @@ impl Whole {
             Order::Keys(part_of_key) if self.merge == Merge::Concat => {
                 self.in_key_order(part_of_key, reply)
             }
+            Order::NamedKeys(keys) => {
+                let keys = keys.iter().map(|(part, key)| (*part as usize, &**key));
+                merge::named(&self.replies().collect::<Vec<_>>(), keys, reply)
+            }
             _ => merge::merge(self.merge, &self.replies().collect::<Vec<_>>(), reply),
         };
         if merged.is_none() {
@@ -207,8 +223,15 @@ impl Whole {
 
     /// The error that is the reply of the whole, if there is one.
     fn error(&self) -> Option<&[u8]> {
-        let mut errors = self.replies().filter(|reply| matches!(reply.first(), Some(b'-' | b'!')));
-        if self.merge == Merge::FirstGood { None } else { errors.next() }
+        let is_error = |reply: &&[u8]| matches!(reply.first(), Some(b'-' | b'!'));
+        match &self.order {
+            _ if self.merge == Merge::FirstGood => None,
+            // A server that has all of them looks at them in this order.
+            Order::NamedKeys(keys) => {
+                keys.iter().map(|(part, _)| self.reply_of(*part as usize)).find(is_error)
+            }
+            _ => self.replies().find(is_error),
+        }
     }
 
     fn reply_of(&self, part: usize) -> &[u8] {
@@ -276,6 +299,23 @@ mod tests {
             &[b"*2\r\n$1\r\na\r\n$-1\r\n", b"*2\r\n$1\r\nb\r\n$1\r\ne\r\n", b"*1\r\n_\r\n"],
             b"*5\r\n$1\r\na\r\n$1\r\nb\r\n$-1\r\n_\r\n$1\r\ne\r\n",
         );
+    }
+
+    #[test]
+    fn the_first_error_is_that_of_a_server_that_has_all_keys() {
+        let error = |replies: [&[u8]; 2]| {
+            let keys = [(1, &b"a"[..]), (0, b"b"), (1, b"c")];
+            let keys = keys.map(|(part, key)| (part, key.into())).to_vec();
+            let mut whole = Whole::for_named_keys(Id::from_u64(0), 0, 2, keys);
+            whole.answer(0, replies[0]);
+            whole.answer(1, replies[1]);
+            let mut merged = Vec::new();
+            whole.merge_into(&mut merged);
+            merged.escape_ascii().to_string()
+        };
+        assert_eq!(error([b"-ERR 0\r\n", b"-ERR 1\r\n"]), "-ERR 1\\r\\n");
+        assert_eq!(error([b"-ERR 0\r\n", b"*-1\r\n"]), "-ERR 0\\r\\n");
+        assert_eq!(error([b"*-1\r\n", b"-WRONGTYPE 1\r\n"]), "-WRONGTYPE 1\\r\\n");
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod shutdown;
 mod single_key;
 mod slow_clients;
 mod standalone_pool;
+mod streams;
 mod timeouts;
 mod tools;
 mod topology;

@@ -167,6 +167,7 @@ impl Handler {
             {
                 return self.block(&request);
             }
+            Family::StreamRead if !command.needs_master() => self.divide(Merge::Named, &request),
             Family::Keyed | Family::Blocking | Family::StreamRead => self.forward_by_keys(&request),
             Family::Script(command) => self.take_script_command(command, &request),
             Family::Split(merge) => self.divide(merge, &request),
@@ -371,6 +372,9 @@ impl Handler {
             (Ok(()), Some(first)) if places.iter().all(|(place, _)| *place == first) => {
                 self.forward_to_place(first, request);
             }
+            (Ok(()), Some(_)) if merge == Merge::Named => {
+                self.send_stream_parts(request, &keys, &mut places);
+            }
             (Ok(()), Some(_)) => self.send_parts(merge, request, &keys, &mut places),
         }
         self.spare.keys = keys;
@@ -415,16 +419,26 @@ impl Handler {
                 let end = request.arguments.encoded_range(key + step - 1).end;
                 part_request.put(&bytes[start..end]);
             }
-            let mut parcel = request.parcel(group[0].0, self.now_us);
-            if self.read_your_writes_us > 0 {
-                let writes = request.command.needs_master();
-                parcel.master |= self.reads_own_writes(request.client, parcel.place, writes);
-            }
-            let origin = Origin::Part { whole, part };
-            let ticket = Ticket { origin, ..parcel.ticket };
-            self.send_or_wait(Parcel { ticket, request: &part_request, ..parcel });
+            self.send_part(request, group[0].0, Origin::Part { whole, part }, &part_request);
         }
         self.spare.keep_request(part_request);
+    }
+
+    /// Sends one part of a request.
+    pub(super) fn send_part(
+        &mut self,
+        request: &Request<'_>,
+        place: Place,
+        origin: Origin,
+        part: &[u8],
+    ) {
+        let mut parcel = request.parcel(place, self.now_us);
+        if self.read_your_writes_us > 0 {
+            let writes = request.command.needs_master();
+            parcel.master |= self.reads_own_writes(request.client, place, writes);
+        }
+        let ticket = Ticket { origin, ..parcel.ticket };
+        self.send_or_wait(Parcel { ticket, request: part, ..parcel });
     }
 
     /// The server for one request to a place.

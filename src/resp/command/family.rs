@@ -26,7 +26,7 @@ pub enum Family {
     /// `Keyed`, but it may wait at the server, so it needs a connection to itself.
     Blocking,
     /// XREAD and XREADGROUP: `Blocking` if `Command::blocks` says so. XREAD, which changes
-    /// nothing, may otherwise be split by key and its replies concatenated; XREADGROUP may not.
+    /// nothing, is otherwise divided by key and merged by `Merge::Named`; XREADGROUP is `Keyed`.
     StreamRead,
     /// MULTI and what belongs to it.
     Transaction(TransactionCommand),
@@ -61,6 +61,9 @@ pub enum Merge {
     FirstGood,
     /// The arrays become one. Of a request split by key (MGET): in the order of its keys.
     Concat,
+    /// Of a request split by key (XREAD): the replies tell something about some of the keys, and
+    /// name them. They become one that does so in the order of the keys; nil if all are nil.
+    Named,
     /// The arrays become one in which every element appears once.
     Union,
     /// The arrays hold names and integers by turns; integers of the same name are added.
