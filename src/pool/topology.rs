@@ -46,6 +46,19 @@ pub enum Place {
     AnyGroup,
 }
 
+impl Place {
+    /// A number that two different places of one topology never share.
+    #[must_use]
+    #[inline]
+    pub fn rank(self) -> u32 {
+        match self {
+            Place::Slot(slot) => u32::from(slot.number()),
+            Place::Group(group) => u32::from(group.0),
+            Place::AnyGroup => u32::MAX,
+        }
+    }
+}
+
 /// Why there is no server for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoServer {

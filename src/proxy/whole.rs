@@ -5,11 +5,13 @@
 //! and the last one completes the whole. An error in any part is the reply of the whole: half an
 //! answer is no answer. What else is to be done with the replies then, [`Purpose`] says.
 
+use std::collections::BTreeMap;
+
 use super::merge;
 use super::request::{ClientId, Ticket};
 use crate::pool::{GroupId, Place, ServerId};
 use crate::resp::command::Merge;
-use crate::resp::response_parser::ResponseParser;
+use crate::resp::response_parser::{ARRAY_OF_ONE, ResponseParser};
 use crate::resp::writer::Sink;
 
 /// A request whose parts are under way.
@@ -24,10 +26,22 @@ pub struct Whole {
     pub charged: usize,
     merge: Merge,
     missing: usize,
-    parts: Vec<Part>,
-    // Replies of parts that came in one piece, behind each other in the order they came.
-    replies: Vec<u8>,
+    memory: Memory,
+    // Large replies, by part: they come in pieces, and those of different parts interleaved.
+    pieces: BTreeMap<u32, Vec<u8>>,
     order: Order,
+}
+
+/// What a [`Whole`] needs memory for, to be used again by the next one.
+#[derive(Default)]
+pub struct Memory {
+    /// For requests that are split by key: the part that each key went to, in the order the
+    /// client named them.
+    pub part_of_key: Vec<u32>,
+    // Where the replies of the parts are, for those that came in one piece.
+    parts: Vec<Part>,
+    // The replies, behind each other in the order they came.
+    replies: Vec<u8>,
 }
 
 /// What is done with the replies when all are there.
@@ -64,33 +78,45 @@ pub struct KeySearch {
 
 /// What the parts are parts of.
 enum Order {
-    /// The keys of one request: the part that each went to, in the order the client named them.
-    Keys(Vec<u32>),
+    /// The keys of one request, see [`Memory::part_of_key`].
+    Keys,
     /// The same for keys whose names stand in the replies.
     NamedKeys(Vec<(u32, Box<[u8]>)>),
     /// All groups: the one that each part went to.
     Groups(Vec<GroupId>),
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Part {
     start: usize,
     length: usize,
-    // Large replies come in pieces, and those of different parts come interleaved.
-    pieces: Vec<u8>,
+}
+
+/// Memory of more than so many bytes of replies is not kept.
+const KEPT_MAX: usize = 4 << 10;
+/// Nor are lists for more than so many parts and keys.
+const KEPT_PARTS_MAX: usize = 128;
+
+impl Memory {
+    /// Whether it is worth keeping.
+    pub fn is_small(&self) -> bool {
+        self.replies.capacity() <= KEPT_MAX
+            && self.parts.capacity() <= KEPT_PARTS_MAX
+            && self.part_of_key.capacity() <= KEPT_PARTS_MAX
+    }
 }
 
 impl Whole {
-    /// The request `sequence` of `client`, in `parts` parts; `part_of_key` says where each key
-    /// went.
+    /// The request `sequence` of `client`, in `parts` parts; `memory.part_of_key` says where each
+    /// key went.
     pub fn new(
         client: ClientId,
         sequence: u32,
         merge: Merge,
         parts: usize,
-        part_of_key: Vec<u32>,
+        memory: Memory,
     ) -> Self {
-        Whole::with_order(client, sequence, merge, parts, Order::Keys(part_of_key))
+        Whole::with_order(client, sequence, merge, parts, Order::Keys, memory)
     }
 
     /// The same for a request whose replies name the keys, in which no part has a key twice.
@@ -100,12 +126,14 @@ impl Whole {
         parts: usize,
         keys: Vec<(u32, Box<[u8]>)>,
     ) -> Self {
-        Whole::with_order(client, sequence, Merge::Named, parts, Order::NamedKeys(keys))
+        let order = Order::NamedKeys(keys);
+        Whole::with_order(client, sequence, Merge::Named, parts, order, Memory::default())
     }
 
     /// The same for a request that has one part for each of these groups.
     pub fn for_groups(client: ClientId, sequence: u32, merge: Merge, groups: Vec<GroupId>) -> Self {
-        Whole::with_order(client, sequence, merge, groups.len(), Order::Groups(groups))
+        let parts = groups.len();
+        Whole::with_order(client, sequence, merge, parts, Order::Groups(groups), Memory::default())
     }
 
     fn with_order(
@@ -114,68 +142,81 @@ impl Whole {
         merge: Merge,
         parts: usize,
         order: Order,
+        mut memory: Memory,
     ) -> Self {
-        let mut whole = Whole {
+        memory.parts.clear();
+        memory.parts.resize(parts, Part::default());
+        memory.replies.clear();
+        Whole {
             client,
             sequence,
             purpose: Purpose::Merge,
             charged: 0,
             merge,
             missing: parts,
-            parts: Vec::with_capacity(parts),
-            replies: Vec::with_capacity(parts * 128),
+            memory,
+            pieces: BTreeMap::new(),
             order,
-        };
-        whole.parts.resize_with(parts, Part::default);
-        whole
+        }
+    }
+
+    /// Gives back its memory.
+    pub fn into_memory(self) -> Memory {
+        self.memory
     }
 
     /// Where a part belongs, if no key of it tells.
     pub fn place_of(&self, part: u32) -> Option<Place> {
         match &self.order {
-            Order::Keys(_) | Order::NamedKeys(_) => None,
+            Order::Keys | Order::NamedKeys(_) => None,
             Order::Groups(groups) => groups.get(part as usize).copied().map(Place::Group),
         }
     }
 
     /// A piece of a large reply to one part has come; [`Whole::answer`] brings its end.
     pub fn answer_piece(&mut self, part: u32, piece: &[u8]) {
-        if let Some(part) = self.parts.get_mut(part as usize) {
-            part.pieces.extend_from_slice(piece);
+        if (part as usize) < self.memory.parts.len() {
+            self.pieces.entry(part).or_default().extend_from_slice(piece);
         }
     }
 
     /// Forgets the pieces of a reply whose end will not come.
     pub fn forget_pieces(&mut self, part: u32) {
-        if let Some(part) = self.parts.get_mut(part as usize) {
-            part.pieces = Vec::new();
-        }
+        self.pieces.remove(&part);
     }
 
     /// The reply to one part, or the end of it, has come. True when it was the last one missing.
+    #[inline]
     pub fn answer(&mut self, part: u32, reply: &[u8]) -> bool {
-        if let Some(part) = self.parts.get_mut(part as usize) {
-            if part.pieces.is_empty() {
-                part.start = self.replies.len();
-                part.length = reply.len();
-                self.replies.extend_from_slice(reply);
-            } else {
-                part.pieces.extend_from_slice(reply);
+        if self.pieces.is_empty() {
+            self.put(part, reply);
+        } else {
+            match self.pieces.get_mut(&part) {
+                Some(pieces) => pieces.extend_from_slice(reply),
+                None => self.put(part, reply),
             }
         }
         self.missing = self.missing.saturating_sub(1);
         self.missing == 0
     }
 
+    #[inline]
+    fn put(&mut self, part: u32, reply: &[u8]) {
+        let Memory { parts, replies, .. } = &mut self.memory;
+        if let Some(part) = parts.get_mut(part as usize) {
+            *part = Part { start: replies.len(), length: reply.len() };
+            replies.extend_from_slice(reply);
+        }
+    }
+
     /// Bytes that wait here.
     pub fn held_bytes(&self) -> usize {
-        let pieces: usize = self.parts.iter().map(|part| part.pieces.len()).sum();
-        pieces + self.replies.len()
+        self.pieces.values().map(Vec::len).sum::<usize>() + self.memory.replies.len()
     }
 
     /// The replies to the parts, in their order.
     pub fn replies(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.parts.len()).map(|part| self.reply_of(part))
+        (0..).take(self.memory.parts.len()).map(|part| self.reply_of(part))
     }
 
     /// Writes the one reply that the parts make.
@@ -185,9 +226,7 @@ impl Whole {
             return;
         }
         let merged = match &self.order {
-            Order::Keys(part_of_key) if self.merge == Merge::Concat => {
-                self.in_key_order(part_of_key, reply)
-            }
+            Order::Keys if self.merge == Merge::Concat => self.in_key_order(reply),
             Order::NamedKeys(keys) => {
                 let keys = keys.iter().map(|(part, key)| (*part as usize, &**key));
                 merge::named(&self.replies().collect::<Vec<_>>(), keys, reply)
@@ -213,11 +252,11 @@ impl Whole {
                 return take(&reply);
             }
         }
-        for part in 0..self.parts.len() {
+        for part in (0..).take(self.memory.parts.len()) {
             if let Some((_, elements)) = merge::body(self.reply_of(part)) {
                 take(elements);
             }
-            self.parts[part].pieces = Vec::new();
+            self.forget_pieces(part);
         }
     }
 
@@ -228,31 +267,41 @@ impl Whole {
             _ if self.merge == Merge::FirstGood => None,
             // A server that has all of them looks at them in this order.
             Order::NamedKeys(keys) => {
-                keys.iter().map(|(part, _)| self.reply_of(*part as usize)).find(is_error)
+                keys.iter().map(|(part, _)| self.reply_of(*part)).find(is_error)
             }
             _ => self.replies().find(is_error),
         }
     }
 
-    fn reply_of(&self, part: usize) -> &[u8] {
-        let part = &self.parts[part];
-        if part.pieces.is_empty() {
-            &self.replies[part.start..part.start + part.length]
-        } else {
-            &part.pieces
+    fn reply_of(&self, part: u32) -> &[u8] {
+        if !self.pieces.is_empty()
+            && let Some(pieces) = self.pieces.get(&part)
+        {
+            return pieces;
         }
+        let Part { start, length } = self.memory.parts[part as usize];
+        &self.memory.replies[start..start + length]
     }
 
     /// Puts the elements of the parts' arrays together as the client named the keys. Within a
     /// part they are in that order already.
-    fn in_key_order(&self, part_of_key: &[u32], reply: &mut Vec<u8>) -> Option<()> {
-        let mut rest = Vec::with_capacity(self.parts.len());
-        for part in 0..self.parts.len() {
+    fn in_key_order(&self, reply: &mut Vec<u8>) -> Option<()> {
+        let part_of_key = &self.memory.part_of_key;
+        reply.reserve(self.held_bytes() + HEAD_MAX);
+        reply.array(part_of_key.len());
+        if part_of_key.len() == self.memory.parts.len() {
+            // As in nearly every request to a cluster, each key is a part of its own.
+            for part in part_of_key {
+                reply.put(self.reply_of(*part).strip_prefix(ARRAY_OF_ONE)?);
+            }
+            return Some(());
+        }
+        let mut rest = Vec::with_capacity(self.memory.parts.len());
+        for part in (0..).take(self.memory.parts.len()) {
             let array = self.reply_of(part).strip_prefix(b"*")?;
             let header = array.iter().position(|byte| *byte == b'\n')?;
             rest.push(&array[header + 1..]);
         }
-        reply.array(part_of_key.len());
         for part in part_of_key {
             let rest = rest.get_mut(*part as usize)?;
             let end = ResponseParser::new().feed(rest).ok()??;
@@ -263,6 +312,9 @@ impl Whole {
         rest.iter().all(|rest| rest.is_empty()).then_some(())
     }
 }
+
+/// No head of an array is longer.
+const HEAD_MAX: usize = 16;
 
 /// What a client is told when servers have said what nobody expects of them.
 const UNEXPECTED: &str = "ERR unexpected reply of a server to a part of the request";
@@ -275,7 +327,8 @@ mod tests {
     #[track_caller]
     fn check(merge: Merge, keys: &[u32], replies: &[&[u8]], want: &[u8]) {
         for in_pieces in [false, true] {
-            let mut whole = Whole::new(Id::from_u64(0), 0, merge, replies.len(), keys.to_vec());
+            let memory = Memory { part_of_key: keys.to_vec(), ..Memory::default() };
+            let mut whole = Whole::new(Id::from_u64(0), 0, merge, replies.len(), memory);
             // The last part is answered first: the order of the answers must not matter.
             for (part, reply) in replies.iter().enumerate().rev() {
                 let (piece, end) = reply.split_at(if in_pieces { 1 } else { 0 });

@@ -128,6 +128,9 @@ impl ResponseParser {
     #[inline(never)]
     fn feed_piece(&mut self, new: &[u8]) -> Result<Option<usize>, ReplyError> {
         if self.fed == 0 {
+            if let Some(end) = single(new) {
+                return Ok(Some(end));
+            }
             self.left = 1;
         }
         let result = self.resume(new);
@@ -206,6 +209,19 @@ fn plain(bytes: &[u8]) -> Option<usize> {
     }
     short_header(word, b':').map(|(_, end)| end)
 }
+
+/// An array of one such value, which is what MGET says of one key: a request with several keys is
+/// sent to a cluster key by key. Returns where it ends.
+#[inline]
+fn single(bytes: &[u8]) -> Option<usize> {
+    if !begins(head(bytes)?, ARRAY_OF_ONE) {
+        return None;
+    }
+    Some(ARRAY_OF_ONE.len() + plain(&bytes[ARRAY_OF_ONE.len()..])?)
+}
+
+/// The head of an array with one element.
+pub const ARRAY_OF_ONE: &[u8; 4] = b"*1\r\n";
 
 /// Any other value that is whole, if nothing is odd about it. Returns its length, or that of
 /// its header if it has values in it, and how many more values follow because of it.

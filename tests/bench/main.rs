@@ -8,10 +8,11 @@
 #![allow(clippy::unwrap_used, reason = "the input is known")]
 
 use std::hint::black_box;
+use std::mem;
 use std::time::Instant;
 
 use predixy::pool::Slot;
-use predixy::proxy::whole::Whole;
+use predixy::proxy::whole::{Memory, Whole};
 use predixy::resp::command::{CommandTable, Merge};
 use predixy::resp::request_parser::{Arguments, Limits, RequestParser};
 use predixy::resp::response_parser::ResponseParser;
@@ -43,14 +44,17 @@ fn main() {
     time("slot of a key with a tag", || Slot::of_key(black_box(b"{user:1000}.following")));
 
     let part = [b"*1\r\n", &value[..]].concat();
+    let mut memory = Memory::default();
+    memory.part_of_key.extend(0..10);
     time("merge MGET of 10 parts", || {
         let client = predixy::base::slab::Id::from_u64(0);
-        let mut whole = Whole::new(client, 0, Merge::Concat, 10, (0..10).collect());
+        let mut whole = Whole::new(client, 0, Merge::Concat, 10, mem::take(&mut memory));
         for index in 0..10 {
             whole.answer(index, black_box(&part));
         }
         let mut merged = Vec::new();
         whole.merge_into(&mut merged);
+        memory = whole.into_memory();
         merged
     });
 }

@@ -7,13 +7,14 @@ use super::super::connect_connection::ConnectConnection;
 use super::super::connect_connection_pool::ConnectConnectionPool;
 use super::super::replies;
 use super::super::request::{ClientId, Origin, Ticket};
-use super::super::whole::Whole;
+use super::super::whole::{Memory, Whole};
 use super::Handler;
 use super::waiting_room::Parcel;
 use crate::base::slab::Slab;
 use crate::pool::{NoServer, Place, ServerId};
 use crate::resp::command::{Command, CommandTable, Family, KeysError, Merge, error_text};
 use crate::resp::request_parser::Arguments;
+use crate::resp::scan::CRLF;
 use crate::resp::writer::Sink;
 
 /// The bytes of one request, in multi-bulk form.
@@ -39,15 +40,24 @@ pub(super) struct Spare {
     keys: Vec<u32>,
     /// Where each key of a request lives, with the place of the key among them.
     places: Vec<(Place, u32)>,
+    wholes: Vec<Memory>,
 }
 
 /// Spare memory beyond this, in bytes, is given back.
 const SPARE_MAX: usize = 64 << 10;
+/// The memory of so many split requests is kept.
+const SPARE_WHOLES_MAX: usize = 32;
 
 impl Spare {
     pub fn keep_reply(&mut self, reply: Vec<u8>) {
         if reply.capacity() <= SPARE_MAX {
             self.reply = reply;
+        }
+    }
+
+    pub fn keep_whole(&mut self, memory: Memory) {
+        if memory.is_small() && self.wholes.len() < SPARE_WHOLES_MAX {
+            self.wholes.push(memory);
         }
     }
 
@@ -389,37 +399,48 @@ impl Handler {
         keys: &[u32],
         places: &mut [(Place, u32)],
     ) {
-        // Keys of one place become neighbours, and stay in order among themselves.
-        places.sort_unstable();
-        let mut part_of_key = vec![0; keys.len()];
-        let mut parts = 0;
-        for group in places.chunk_by(|one, next| one.0 == next.0) {
-            for (_, index) in group {
-                part_of_key[*index as usize] = parts;
-            }
-            parts += 1;
-        }
-        let whole =
-            Whole::new(request.client, request.sequence, merge, parts as usize, part_of_key);
+        let mut memory = self.spare.wholes.pop().unwrap_or_default();
+        let parts = gather(places, &mut memory.part_of_key);
+        let whole = Whole::new(request.client, request.sequence, merge, parts as usize, memory);
         let whole = self.wholes.insert(whole);
         // Each key brings the arguments up to the next one: none, or the value of MSET.
         let step = match keys {
             [first, second, ..] => (second - first) as usize,
             _ => 1,
         };
-        let bytes = request.message.bytes;
+        let (bytes, arguments) = (request.message.bytes, request.arguments);
         let mut part_request = mem::take(&mut self.spare.request);
-        for (part, group) in (0..).zip(places.chunk_by(|one, next| one.0 == next.0)) {
-            part_request.clear();
-            part_request.array(1 + group.len() * step);
-            part_request.put(&bytes[request.arguments.encoded_range(0)]);
+        let parcel = request.parcel(Place::AnyGroup, self.now_us);
+        // Nearly all parts have one key and so the same head.
+        let mut head = 0;
+        let mut rest = &*places;
+        let mut part = 0;
+        while let Some((place, _)) = rest.first() {
+            let count = rest.iter().take_while(|(other, _)| other == place).count();
+            let (group, later) = rest.split_at(count);
+            if count > 1 || head == 0 {
+                part_request.clear();
+                part_request.array(1 + count * step);
+                part_request.put(&bytes[arguments.encoded_range(0)]);
+                head = if count > 1 { 0 } else { part_request.len() };
+            }
+            part_request.truncate(if count > 1 { part_request.len() } else { head });
             for (_, index) in group {
                 let key = keys[*index as usize] as usize;
-                let start = request.arguments.encoded_range(key).start;
-                let end = request.arguments.encoded_range(key + step - 1).end;
+                let start = arguments.encoded_range(key).start;
+                let end = arguments.range(key + step - 1).end + CRLF.len();
                 part_request.put(&bytes[start..end]);
             }
-            self.send_part(request, group[0].0, Origin::Part { whole, part }, &part_request);
+            let mut master = parcel.master;
+            if self.read_your_writes_us > 0 {
+                let writes = request.command.needs_master();
+                master |= self.reads_own_writes(request.client, *place, writes);
+            }
+            let ticket = Ticket { origin: Origin::Part { whole, part }, ..parcel.ticket };
+            let place = *place;
+            self.send_or_wait(Parcel { place, master, ticket, request: &part_request, ..parcel });
+            part += 1;
+            rest = later;
         }
         self.spare.keep_request(part_request);
     }
@@ -482,6 +503,34 @@ fn reaches_keys(family: Family) -> bool {
             | Family::FanOut(_)
             | Family::Undivided
     )
+}
+
+/// Makes keys of one place neighbours, in the order given among themselves, and says of each key
+/// to which of the parts it belongs. Returns how many parts there are.
+fn gather(places: &mut [(Place, u32)], part_of_key: &mut Vec<u32>) -> u32 {
+    part_of_key.clear();
+    // A few keys nearly always live in different places, which is seen faster than sorted.
+    let mut seen = [0u64; 16];
+    let is_new = |(place, _): &(Place, u32)| {
+        let rank = place.rank();
+        let word = &mut seen[rank as usize / 64 % 16];
+        mem::replace(word, *word | 1 << (rank % 64)) & 1 << (rank % 64) == 0
+    };
+    if places.iter().all(is_new) {
+        let parts = u32::try_from(places.len()).unwrap_or(0);
+        part_of_key.extend(0..parts);
+        return parts;
+    }
+    places.sort_unstable();
+    part_of_key.resize(places.len(), 0);
+    let mut parts = 0;
+    for group in places.chunk_by(|one, next| one.0 == next.0) {
+        for (_, index) in group {
+            part_of_key[*index as usize] = parts;
+        }
+        parts += 1;
+    }
+    parts
 }
 
 /// How many requests a server has yet to answer on its shared links.

@@ -13,7 +13,7 @@ use super::Handler;
 use super::dispatch::Request;
 use super::waiting_room::Parcel;
 use crate::log_warn;
-use crate::pool::{GroupId, Place};
+use crate::pool::{GroupId, Place, ServerId};
 use crate::resp::command::{Family, Merge, error_text};
 
 /// From so many bytes on, a merged reply is handed to its client in pieces.
@@ -128,12 +128,28 @@ impl Handler {
         }
     }
 
-    /// The reply, or the end of it, to one part of a request.
-    pub(super) fn answer_part(&mut self, id: WholeId, part: u32, reply: &[u8]) {
+    /// The reply, or the end of it, to one part of a request; `server` is who gave it.
+    #[inline]
+    pub(super) fn answer_part(
+        &mut self,
+        id: WholeId,
+        part: u32,
+        reply: &[u8],
+        server: Option<ServerId>,
+    ) {
         let Some(whole) = self.wholes.get_mut(id) else { return };
-        if !whole.answer(part, reply) {
-            return;
+        if let Purpose::Scan { answered_by, .. } = &mut whole.purpose
+            && server.is_some()
+        {
+            *answered_by = server;
         }
+        if whole.answer(part, reply) {
+            self.complete(id);
+        }
+    }
+
+    /// All parts of a request are answered.
+    fn complete(&mut self, id: WholeId) {
         let Some(mut whole) = self.wholes.remove(id) else { return };
         if let Some(client) = self.clients.get_mut(whole.client) {
             client.merging = client.merging.saturating_sub(whole.charged);
@@ -158,6 +174,7 @@ impl Handler {
         let mut merged = mem::take(&mut self.spare.reply);
         merged.clear();
         whole.merge_into(&mut merged);
+        self.spare.keep_whole(whole.into_memory());
         self.answer(client, sequence, &merged);
         self.spare.keep_reply(merged);
     }

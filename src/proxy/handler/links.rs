@@ -431,6 +431,13 @@ impl Handler {
                         }
                     }
                 }
+                Origin::Part { whole, part } if reply[0] != b'-' => {
+                    let server = link.server;
+                    if self.measures {
+                        self.measure(id, &awaiting);
+                    }
+                    self.answer_part(whole, part, reply, Some(server));
+                }
                 _ => self.take_reply(id, &awaiting, reply, is_whole),
             }
             begin = end;
@@ -523,10 +530,12 @@ impl Handler {
         if self.measures {
             self.measure(id, awaiting);
         }
-        if let (Origin::Part { whole, .. }, Some(link)) = (awaiting.origin, self.links.get(id)) {
-            self.note_answer(whole, link.server);
+        match (awaiting.origin, self.links.get(id)) {
+            (Origin::Part { whole, part }, Some(link)) => {
+                self.answer_part(whole, part, reply, Some(link.server));
+            }
+            (origin, _) => self.deliver(origin, reply),
         }
-        self.deliver(awaiting.origin, reply);
     }
 
     /// Tells the latency monitors how long a command took.
@@ -542,7 +551,7 @@ impl Handler {
     pub(super) fn deliver(&mut self, origin: Origin, reply: &[u8]) {
         match origin {
             Origin::Client { client, sequence } => self.answer(client, sequence, reply),
-            Origin::Part { whole, part } => self.answer_part(whole, part, reply),
+            Origin::Part { whole, part } => self.answer_part(whole, part, reply, None),
             Origin::Session { client, sequence, step } if step.is_answered() => {
                 self.answer(client, sequence, reply);
             }

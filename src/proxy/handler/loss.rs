@@ -115,7 +115,7 @@ impl Handler {
     fn cut_part_short(&mut self, id: WholeId, part: u32) {
         if let Some(whole) = self.wholes.get_mut(id) {
             whole.forget_pieces(part);
-            self.answer_part(id, part, replies::SERVER_CONNECTION_CLOSE);
+            self.answer_part(id, part, replies::SERVER_CONNECTION_CLOSE, None);
         }
     }
 

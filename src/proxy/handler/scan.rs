@@ -6,7 +6,7 @@
 use std::mem;
 
 use super::super::replies;
-use super::super::request::{ClientId, Origin, Ticket, WholeId};
+use super::super::request::{ClientId, Origin, Ticket};
 use super::super::scan_cursor::ScanCursor;
 use super::super::whole::{KeySearch, Purpose, Whole};
 use super::Handler;
@@ -46,15 +46,6 @@ impl Handler {
         let rewritten = rewrite(request, at);
         let purpose = Purpose::Scan { group, generation, answered_by: None };
         self.scatter(Merge::Same, purpose, vec![group], request, &rewritten);
-    }
-
-    /// A reply to a step of SCAN has come from a server.
-    pub(super) fn note_answer(&mut self, id: WholeId, server: ServerId) {
-        if let Some(whole) = self.wholes.get_mut(id)
-            && let Purpose::Scan { answered_by, .. } = &mut whole.purpose
-        {
-            *answered_by = Some(server);
-        }
     }
 
     /// A step of SCAN is answered: what the client gets has its own cursor.
