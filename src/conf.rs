@@ -17,6 +17,7 @@ mod latency_monitor;
 mod custom_command;
 mod pool_conf;
 mod conf_error;
+mod restart;
 mod secret;
 
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub use secret::Secret;
 /// Everything that a configuration file and the command line say, checked.
 #[derive(Clone, Debug)]
 pub struct Conf {
+    /// Where all of this was read.
+    pub source: Source,
     /// `Name`, shown in INFO, CONFIG GET and the log.
     pub name: String,
     /// Where to listen; at least one.
@@ -87,6 +90,15 @@ pub struct Conf {
     pub warnings: Vec<String>,
 }
 
+/// Where a configuration comes from, so that it can be read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// What the command line sets instead.
+    pub overrides: Vec<Override>,
+}
+
 /// A setting of the command line, which overrules the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Override {
@@ -105,7 +117,20 @@ impl Conf {
     pub fn load(path: &Path, overrides: &[Override]) -> Result<Conf, Vec<ConfError>> {
         let mut report = Report::default();
         let tree = conf_parser::load(path, &mut report);
-        Conf::check(&tree, overrides, report)
+        let source = Source { path: path.to_owned(), overrides: overrides.to_vec() };
+        Conf::check(&tree, source, CommandTable::new(), report)
+    }
+
+    /// Reads and checks the same file again. No number of a command of this configuration means
+    /// another one in the new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Conf::load`].
+    pub fn read_again(&self) -> Result<Conf, Vec<ConfError>> {
+        let mut report = Report::default();
+        let tree = conf_parser::load(&self.source.path, &mut report);
+        Conf::check(&tree, self.source.clone(), self.commands.successor(), report)
     }
 
     /// Checks `text` as if it were the file at `path`.
@@ -116,18 +141,21 @@ impl Conf {
     pub fn parse(path: &Path, text: &[u8], overrides: &[Override]) -> Result<Conf, Vec<ConfError>> {
         let mut report = Report::default();
         let tree = conf_parser::parse(path, text, &mut report);
-        Conf::check(&tree, overrides, report)
+        let source = Source { path: path.to_owned(), overrides: overrides.to_vec() };
+        Conf::check(&tree, source, CommandTable::new(), report)
     }
 
     fn check(
         tree: &Tree,
-        overrides: &[Override],
+        source: Source,
+        commands: CommandTable,
         mut report: Report,
     ) -> Result<Conf, Vec<ConfError>> {
-        let conf = tree.sound.then(|| checker::check(tree, overrides, &mut report));
+        let overrides = &source.overrides;
+        let conf = tree.sound.then(|| checker::check(tree, overrides, commands, &mut report));
         match conf {
             Some(conf) if report.errors.is_empty() => {
-                Ok(Conf { warnings: report.warnings, ..conf })
+                Ok(Conf { source, warnings: report.warnings, ..conf })
             }
             _ => Err(report.errors),
         }
@@ -136,6 +164,7 @@ impl Conf {
     /// All defaults; no address to listen on, and no server.
     fn unconfigured() -> Conf {
         Conf {
+            source: Source::default(),
             name: String::new(),
             binds: Vec::new(),
             worker_threads: 1,

@@ -20,7 +20,8 @@ pub mod connect_connection;
 pub mod connect_connection_pool;
 pub mod scan_cursor;
 pub mod script_cache;
-pub mod live;
+pub mod settings;
+pub mod reload;
 pub mod shared;
 pub mod handler;
 
@@ -31,14 +32,13 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use crate::conf::{Conf, ConfError};
 use crate::logger::{self, Log, Logger};
 use crate::pool::{Current, Topology};
-use crate::stats::{LatencyMonitor, LatencyMonitorSet, Recorder, Stats};
+use crate::stats::{Recorder, Stats};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{ListenSocket, clock, resource, thread};
 use crate::{log_error, log_notice, log_warn};
-use auth::Authority;
 use handler::Handler;
-use live::Live;
-use shared::{Neighbour, Parts, Shared};
+use settings::CurrentSettings;
+use shared::{Neighbour, Order, Parts, Shared};
 
 /// A proxy that listens and is about to serve.
 pub struct Proxy {
@@ -117,7 +117,12 @@ impl Proxy {
                 .map_err(|error| ConfError::new(None, format!("handler thread fail {error}")))?;
             joins.push(join);
         }
-        log_notice!(log, "predixy running with Name:{} Workers:{}", shared.conf.name, threads);
+        log_notice!(
+            log,
+            "predixy running with Name:{} Workers:{}",
+            shared.settings.load().conf.name,
+            threads
+        );
         let mut stopping = false;
         while running.load(Acquire) > 0 {
             let patience = if stopping { Some(STOP_POLL_US) } else { None };
@@ -127,7 +132,11 @@ impl Proxy {
                     stopping = true;
                     shared.stop();
                 }
-                Some(Signal::Hangup) => shared.logger.reopen(),
+                Some(Signal::Hangup) => {
+                    // Why it fails stands in the log.
+                    let _ = reload::reload(&shared, &log);
+                }
+                Some(Signal::Call) => follow_orders(&shared, &log),
                 Some(Signal::User2) | None => {}
             }
         }
@@ -138,6 +147,18 @@ impl Proxy {
         }
         shared.logger.close();
         Ok(())
+    }
+}
+
+/// Does what handlers have asked for.
+fn follow_orders(shared: &Arc<Shared>, log: &Log) {
+    for order in shared.take_orders() {
+        match order {
+            Order::Reload { handler, client, sequence } => {
+                let outcome = reload::reload(shared, log);
+                reload::answer(shared, handler, (client, sequence), outcome);
+            }
+        }
     }
 }
 
@@ -171,17 +192,17 @@ pub fn share(
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let (stats, recorders) = Stats::new(threads, &Arc::new(monitors(&conf)));
+    let current = Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref()));
+    let settings = CurrentSettings::new(conf, clients_max(descriptors, threads as u64));
+    let (stats, recorders) = Stats::new(threads, &settings.load().monitors);
     let handlers = (0..threads).map(|_| Neighbour::new()).collect::<Result<_, _>>()?;
     let shared = Shared::new(Parts {
-        live: Live::new(&conf, clients_max(descriptors, threads as u64)),
-        authority: Authority::new(conf.authority.as_ref()),
-        current: Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref())),
+        settings,
+        current,
         started_s: i64::try_from(clock::wall_us() / 1_000_000).unwrap_or(0),
         logger,
         stats,
         handlers,
-        conf,
     });
     Ok((Arc::new(shared), recorders))
 }
@@ -193,7 +214,7 @@ fn clients_max(descriptors: u64, threads: u64) -> u64 {
     descriptors - reserve.min(descriptors / 2)
 }
 
-fn log_settings(conf: &Conf) -> logger::Settings {
+pub(crate) fn log_settings(conf: &Conf) -> logger::Settings {
     let target = match &conf.log.path {
         None => logger::Target::Stdout,
         Some(path) => logger::Target::File { path: path.clone(), rotation: conf.log.rotation },
@@ -205,12 +226,4 @@ fn log_settings(conf: &Conf) -> logger::Settings {
         samples: conf.log.samples,
         allow_miss_log: conf.log.allow_miss,
     }
-}
-
-fn monitors(conf: &Conf) -> LatencyMonitorSet {
-    LatencyMonitorSet::new(conf.latency_monitors.iter().map(|monitor| {
-        let (name, bounds_us) = (monitor.name.as_str().into(), monitor.bounds_us.clone().into());
-        let commands = monitor.commands.iter().map(|command| command.index());
-        (LatencyMonitor { name, bounds_us }, commands)
-    }))
 }

@@ -12,12 +12,18 @@ use super::{
     server_pool,
 };
 use crate::base::address::Address;
+use crate::resp::command::CommandTable;
 
 /// Checks what the file says, with the command line's word over it.
 ///
 /// Looks at things in predixy's order, so that the first mistake is the one that predixy names.
-pub(super) fn check(tree: &Tree, overrides: &[Override], report: &mut Report) -> Conf {
-    let mut conf = Conf::unconfigured();
+pub(super) fn check(
+    tree: &Tree,
+    overrides: &[Override],
+    commands: CommandTable,
+    report: &mut Report,
+) -> Conf {
+    let mut conf = Conf { commands, ..Conf::unconfigured() };
     let mut seen = Seen::default();
     let blocks = read_globals(tree, &mut conf, &mut seen, report);
     conf.authority = blocks.authority.map(|node| authority::read(node, report));

@@ -261,9 +261,9 @@ pub const AUTH: &[Setting<IdentityDraft>] = &[
 /// The keys of one command in a CustomCommand block.
 #[rustfmt::skip]
 pub const CUSTOM_COMMAND: &[Setting<CustomCommand>] = &[
-    row("Mode",    Own(own::read_command_mode, own::show_command_mode), "write", Restart),
-    row("MinArgs", Integer(field!(min_args), 1..=INT_MAX),              "2",     Restart),
-    row("MaxArgs", Integer(field!(max_args), 1..=9_999),                "2",     Restart),
+    row("Mode",    Own(own::read_command_mode, own::show_command_mode), "write", Reload),
+    row("MinArgs", Integer(field!(min_args), 1..=INT_MAX),              "2",     Reload),
+    row("MaxArgs", Integer(field!(max_args), 1..=9_999),                "2",     Reload),
 ];
 
 /// The keys that have no value of their own but a block or a file, with when a change takes
@@ -274,11 +274,11 @@ pub const BLOCKS: &[(&str, Change)] = &[
     ("Authority", Reload),             ("Auth", Reload),
     ("ClusterServerPool", Restart),    ("SentinelServerPool", Restart),
     ("StandaloneServerPool", Restart), ("Servers", Reload),
-    ("Sentinels", Reload),             ("Group", Restart),
+    ("Sentinels", Reload),             ("Group", Reload),
     ("DataCenter", Reload),            ("DC", Reload),
     ("AddrPrefix", Reload),            ("ReadPolicy", Reload),
     ("LatencyMonitor", Reload),        ("Commands", Reload),
-    ("TimeSpan", Reload),              ("CustomCommand", Restart),
+    ("TimeSpan", Reload),              ("CustomCommand", Reload),
     ("DisabledCommands", Reload),
 ];
 

@@ -63,6 +63,16 @@ impl Current {
         Some(self.replace(new))
     }
 
+    /// Like [`Current::update`], for what was learned about the groups of the topology that was
+    /// `seen`: after a new configuration that says nothing about those of now.
+    pub fn update_since(
+        &self,
+        seen: &Topology,
+        next: impl FnOnce(&Topology) -> Option<Topology>,
+    ) -> Option<Arc<Topology>> {
+        self.update(|topology| topology.is_under_rules_of(seen).then(|| next(topology)).flatten())
+    }
+
     fn replace(&self, mut topology: Topology) -> Arc<Topology> {
         let mut current = lock(&self.topology);
         topology.version = topology.version.max(current.version + 1);

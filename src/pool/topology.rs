@@ -128,6 +128,13 @@ impl Topology {
         draft
     }
 
+    /// Whether both were made under the same configuration. If not, a group of the one is not
+    /// the group of the same id of the other.
+    #[must_use]
+    pub fn is_under_rules_of(&self, other: &Topology) -> bool {
+        Arc::ptr_eq(&self.rules, &other.rules)
+    }
+
     /// Grows with each topology that is made from another.
     #[must_use]
     pub fn version(&self) -> u64 {

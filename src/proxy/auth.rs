@@ -167,6 +167,23 @@ impl Authority {
         same.or(self.default)
     }
 
+    /// Whether this identity may do here what `was` may do with `old`: no more, and no less.
+    #[must_use]
+    pub fn is_as_before(
+        &self,
+        identity: Option<IdentityId>,
+        old: &Authority,
+        was: Option<IdentityId>,
+    ) -> bool {
+        let now = identity.and_then(|id| self.identities.get(id.0));
+        let was = was.and_then(|id| old.identities.get(id.0));
+        match (now, was) {
+            (Some(now), Some(was)) => now.may_do_what(was),
+            (None, None) => true,
+            _ => false,
+        }
+    }
+
     /// Whether a request may go on that needs these rights (`None` is allowed always) and does
     /// this to these keys. Keys are only looked at where they decide.
     pub fn permit<K: AsRef<[u8]>>(
@@ -197,6 +214,13 @@ impl Authority {
 }
 
 impl Identity {
+    /// Whether it may do the same as another one.
+    fn may_do_what(&self, other: &Identity) -> bool {
+        self.rights == other.rights
+            && self.readable == other.readable
+            && self.writable == other.writable
+    }
+
     fn is_restricted(&self, needed: Rights) -> bool {
         needed != Rights::Admin && (self.readable.is_some() || self.writable.is_some())
     }
@@ -221,7 +245,7 @@ impl Identity {
 /// What a longer one allows, the shorter one allows as well, so it is not kept. Then only the
 /// greatest prefix that is not greater than a key can begin it: whatever lies between a prefix of
 /// the key and the key begins with that prefix too.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Prefixes(Vec<Box<[u8]>>);
 
 impl Prefixes {

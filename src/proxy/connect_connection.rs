@@ -25,6 +25,8 @@ pub struct ConnectConnection {
     pub is_private: bool,
     /// Lent to a client for longer than a request: it does not go back when all is answered.
     pub is_lent: bool,
+    /// What its server was told about us is no longer so: it is closed when it is given back.
+    pub is_outdated: bool,
     /// A server that knows MULTI is behind it.
     pub is_proven: bool,
     /// MULTI was sent for the first time, and holds back what comes behind it.
@@ -93,6 +95,7 @@ impl ConnectConnection {
             socket: None,
             is_private: false,
             is_lent: false,
+            is_outdated: false,
             is_proven: false,
             is_proving: false,
             state: LinkState::Resolving { deadline_us },

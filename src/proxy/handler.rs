@@ -7,7 +7,7 @@
 //! those that may take their time, `fan_out` sends what concerns everything to every master,
 //! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
 //! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server, `round` asks the other handlers,
-//! `report` writes INFO, `config` shows and changes settings, `links` sends, pairs replies with their requests and follows
+//! `report` writes INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 
@@ -15,6 +15,7 @@ mod blocking;
 mod config;
 mod dispatch;
 mod fan_out;
+mod follow;
 mod intake;
 mod links;
 mod local;
@@ -37,6 +38,7 @@ use super::accept_connection::{AcceptConnection, Line};
 use super::connect_connection::ConnectConnection;
 use super::connect_connection_pool::ConnectConnectionPool;
 use super::request::{ClientId, LinkId, Ticket};
+use super::settings::Settings;
 use super::shared::{Mail, Shared};
 use super::whole::Whole;
 use crate::base::random::Random;
@@ -57,6 +59,8 @@ use waiting_room::WaitingRoom;
 pub struct Handler {
     index: usize,
     shared: Arc<Shared>,
+    /// What it goes by, until it is told that there is something new.
+    settings: Arc<Settings>,
     log: Log,
     multiplexor: Multiplexor,
     events: Vec<Event>,
@@ -126,17 +130,18 @@ impl Handler {
         let multiplexor = Multiplexor::new()?;
         multiplexor.add_waker(shared.handlers[index].waker(), WAKER)?;
         let now_us = clock::monotonic_us();
+        let settings = shared.settings.load();
         let mut handler = Handler {
             index,
             log: Log::new(Arc::clone(&shared.logger)),
             multiplexor,
             events: Vec::new(),
-            read_your_writes_us: shared.conf.pool.common.read_your_writes_us,
-            is_open: shared.authority.is_open(),
+            read_your_writes_us: settings.conf.pool.common.read_your_writes_us,
+            is_open: settings.authority.is_open(),
             measures: !recorder.monitors().monitors().is_empty(),
             listeners,
             listening: false,
-            reader: Some(Box::new(Reader::new(&shared))),
+            reader: Some(Box::new(Reader::new(&settings))),
             spare: Spare::default(),
             buffers: BufferPool::new(Arc::clone(&shared.handlers[index].memory)),
             clients: Slab::new(),
@@ -160,6 +165,7 @@ impl Handler {
             arguments_again: Arguments::default(),
             large_goes_to: None,
             recorder,
+            settings,
             shared,
         };
         handler.listen()?;

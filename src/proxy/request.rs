@@ -75,6 +75,8 @@ pub enum Errand {
     Sentinel(Question, GroupId),
     /// `SUBSCRIBE`: a Sentinel is to tell what happens.
     Subscribe,
+    /// `AUTH`, `READONLY` or `READWRITE` on a link that is open: the configuration has changed.
+    Instruct,
 }
 
 /// What a Sentinel is asked about a group.
@@ -169,6 +171,7 @@ impl Errand {
             Errand::ClusterNodes => "cluster nodes",
             Errand::Sentinel(..) => "sentinel",
             Errand::Subscribe => "subscribe",
+            Errand::Instruct => "settings",
         }
     }
 

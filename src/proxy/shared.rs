@@ -9,26 +9,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, mem};
 
-use super::auth::Authority;
 use super::handler::Handler;
-use super::live::Live;
-use super::request::LinkId;
+use super::request::{ClientId, LinkId};
 use super::scan_cursor::MasterGenerations;
 use super::script_cache::ScriptCache;
+use super::settings::CurrentSettings;
 use crate::buffer::MemoryGauge;
-use crate::conf::Conf;
 use crate::logger::Logger;
 use crate::pool::Current;
 use crate::stats::Stats;
 use crate::sys::resolver::Resolver;
+use crate::sys::signal::Signals;
 use crate::sys::{Peer, Socket, Waker, clock};
 
 /// What all handlers and the main thread share.
 pub struct Shared {
-    /// The configuration as it was read.
-    pub conf: Conf,
-    /// Who may do what.
-    pub authority: Authority,
+    /// What the proxy goes by. A handler has its own reference.
+    pub settings: CurrentSettings,
     /// Where log lines go.
     pub logger: Arc<Logger>,
     /// The topology of now.
@@ -43,12 +40,11 @@ pub struct Shared {
     pub stats: Stats,
     /// One for each handler.
     pub handlers: Vec<Neighbour>,
-    /// The settings that can be changed, as of now.
-    pub live: Live,
     /// When the process started, in seconds since the epoch.
     pub started_s: i64,
     /// The same in microseconds of the monotonic clock.
     pub started_us: u64,
+    orders: Mutex<Vec<Order>>,
     stopping: AtomicBool,
     abandoned: AtomicBool,
     next_client: AtomicU64,
@@ -63,6 +59,19 @@ pub struct Neighbour {
     pub memory: Arc<MemoryGauge>,
     waker: Waker,
     mailbox: Mutex<Vec<Mail>>,
+}
+
+/// What the main thread is asked to do, because it may take its time.
+pub enum Order {
+    /// Read the configuration again, and answer a client's request.
+    Reload {
+        /// The handler of the client.
+        handler: usize,
+        /// The client.
+        client: ClientId,
+        /// The number of its request.
+        sequence: u32,
+    },
 }
 
 /// What a handler is told by others.
@@ -119,10 +128,8 @@ impl Neighbour {
 
 /// What [`Shared`] is made of.
 pub struct Parts {
-    /// See [`Shared::conf`].
-    pub conf: Conf,
-    /// See [`Shared::authority`].
-    pub authority: Authority,
+    /// See [`Shared::settings`].
+    pub settings: CurrentSettings,
     /// See [`Shared::logger`].
     pub logger: Arc<Logger>,
     /// See [`Shared::current`].
@@ -131,8 +138,6 @@ pub struct Parts {
     pub stats: Stats,
     /// See [`Shared::handlers`].
     pub handlers: Vec<Neighbour>,
-    /// See [`Shared::live`].
-    pub live: Live,
     /// See [`Shared::started_s`].
     pub started_s: i64,
 }
@@ -141,8 +146,7 @@ impl Shared {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         Shared {
-            conf: parts.conf,
-            authority: parts.authority,
+            settings: parts.settings,
             logger: parts.logger,
             current: parts.current,
             generations: MasterGenerations::default(),
@@ -150,9 +154,9 @@ impl Shared {
             resolver: Resolver::new(),
             stats: parts.stats,
             handlers: parts.handlers,
-            live: parts.live,
             started_s: parts.started_s,
             started_us: clock::monotonic_us(),
+            orders: Mutex::default(),
             stopping: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             next_client: AtomicU64::new(1),
@@ -194,6 +198,17 @@ impl Shared {
         for handler in &self.handlers {
             handler.post(Mail::Settings);
         }
+    }
+
+    /// Asks the main thread to do something.
+    pub fn order(&self, order: Order) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        Signals::call();
+    }
+
+    /// What the main thread was asked to do since it last looked.
+    pub fn take_orders(&self) -> Vec<Order> {
+        mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// How many clients there are.

@@ -213,4 +213,6 @@ mod flag {
     pub const CUSTOM: u8 = 16;
     /// A read that must not be sent twice.
     pub const ONCE: u8 = 32;
+    /// A custom command of an earlier configuration, of which only the id is left.
+    pub const RETIRED: u8 = 64;
 }

@@ -99,6 +99,8 @@ pub enum Signal {
     Hangup,
     /// SIGUSR2: make way for a new binary.
     User2,
+    /// No signal: another thread of this process has something to be done.
+    Call,
 }
 
 /// What this process has used so far.

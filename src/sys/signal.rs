@@ -16,6 +16,9 @@ pub use super::shapes::Signal;
 /// From the handler to whoever waits. It stays for as long as the process, as the handlers do.
 static PIPE: OnceLock<[OwnedFd; 2]> = OnceLock::new();
 
+/// What a thread of ours writes into the pipe; no signal has this number.
+const CALL: u8 = 0;
+
 const CAUGHT: [(libc::c_int, Signal); 4] = [
     (libc::SIGTERM, Signal::Terminate),
     (libc::SIGINT, Signal::Interrupt),
@@ -78,6 +81,13 @@ impl Signals {
         unsafe { libc::raise(libc::SIGTERM) };
     }
 
+    /// Makes [`Signals::wait`] return [`Signal::Call`]; from any thread.
+    pub fn call() {
+        if let Some([_, writer]) = PIPE.get() {
+            put(writer, CALL);
+        }
+    }
+
     /// Takes a signal out of the pipe.
     fn next(&self) -> Option<Signal> {
         let (fd, mut byte) = (self.reader.as_raw_fd(), 0u8);
@@ -85,6 +95,9 @@ impl Signals {
         // SAFETY: `start` points at `byte`, which outlives the call.
         let read = retry(|| check_size(unsafe { libc::read(fd, start, 1) }));
         let arrived = read.is_ok_and(|size| size == 1);
+        if arrived && byte == CALL {
+            return Some(Signal::Call);
+        }
         let caught = CAUGHT.iter().find(|(number, _)| arrived && *number == i32::from(byte));
         caught.map(|(_, signal)| *signal)
     }
@@ -120,11 +133,15 @@ extern "C" fn on_signal(number: libc::c_int) {
     let before = unsafe { errno.read() };
     #[expect(clippy::cast_possible_truncation, reason = "the four numbers caught are below 32")]
     let byte = number.unsigned_abs() as u8;
-    // A full pipe holds more signals than anyone needs.
-    // SAFETY: the pointer is that of `byte`, which outlives the call.
-    unsafe { libc::write(writer.as_raw_fd(), (&raw const byte).cast(), 1) };
+    put(writer, byte);
     // SAFETY: the pointer is this thread's own `errno`.
     unsafe { errno.write(before) };
+}
+
+/// Puts a byte into the pipe. A full one holds more than anyone needs.
+fn put(writer: &OwnedFd, byte: u8) {
+    // SAFETY: the pointer is that of `byte`, which outlives the call.
+    unsafe { libc::write(writer.as_raw_fd(), (&raw const byte).cast(), 1) };
 }
 
 #[cfg(test)]
@@ -147,6 +164,8 @@ mod tests {
             raise(libc::SIGUSR1);
             assert_eq!(signals.wait(Some(5_000_000)), Some(signal));
         }
+        Signals::call();
+        assert_eq!(signals.wait(Some(5_000_000)), Some(Signal::Call));
         raise(libc::SIGHUP);
         raise(libc::SIGTERM);
         let again = Signals::install().unwrap();

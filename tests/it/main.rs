@@ -31,6 +31,7 @@ mod multi_key;
 mod protocol;
 mod read_policy;
 mod redirect;
+mod reload;
 mod replies;
 mod resharding;
 mod scan;

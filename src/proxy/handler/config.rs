@@ -2,11 +2,13 @@
 
 use super::super::info::ARGUMENT_WRONG;
 use super::super::replies;
+use super::super::shared::Order;
 use super::Handler;
-use super::dispatch::{Request, not_yet};
+use super::dispatch::Request;
 use crate::base::glob;
 use crate::conf::setting::GLOBAL;
 use crate::log_notice;
+use crate::logger::Level;
 use crate::resp::command::{ConfigCommand, error_text};
 use crate::resp::writer::Sink;
 
@@ -16,6 +18,8 @@ const HELP: &[&str] = &[
     "    Return the settings whose names match any of the patterns, with their values.",
     "SET <name> <value> [<name> <value> ...]",
     "    Change settings while the proxy runs; the file keeps what it says.",
+    "RELOAD",
+    "    Read the configuration file again and go by it; with a mistake in it nothing changes.",
     "RESETSTAT",
     "    Reset the statistics reported by the INFO command.",
     "HELP",
@@ -42,11 +46,12 @@ impl Handler {
                     reply.simple(line);
                 }
             }
-            ConfigCommand::Reload => {
-                reply.put(b"-");
-                not_yet(request.command, reply);
-                reply.put(b"\r\n");
-            }
+            // The main thread reads the file, and sees to the reply.
+            ConfigCommand::Reload => self.shared.order(Order::Reload {
+                handler: self.index,
+                client: request.client,
+                sequence: request.sequence,
+            }),
         }
     }
 
@@ -55,14 +60,13 @@ impl Handler {
             let mut patterns = (2..request.arguments.count()).map(|index| request.argument(index));
             patterns.any(|pattern| glob::matches(pattern, name.as_bytes()))
         };
-        let shared = &self.shared;
-        shared.live.look(&shared.conf, |conf| {
-            let asked = || GLOBAL.iter().filter(|setting| is_asked_for(setting.name));
-            reply.array(2 * asked().count());
-            for setting in asked() {
-                reply.bulk(setting.name.as_bytes()).bulk(setting.show(conf).as_bytes());
-            }
-        });
+        // Not those that this handler goes by: somebody else may just have changed some.
+        let settings = self.shared.settings.load();
+        let asked = || GLOBAL.iter().filter(|setting| is_asked_for(setting.name));
+        reply.array(2 * asked().count());
+        for setting in asked() {
+            reply.bulk(setting.name.as_bytes()).bulk(setting.show(&settings.conf).as_bytes());
+        }
     }
 
     fn change_settings(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) {
@@ -74,10 +78,15 @@ impl Handler {
         }
         let pairs = (2..count).step_by(2);
         let changes = pairs.map(|index| (request.argument(index), request.argument(index + 1)));
-        let shared = &self.shared;
-        match shared.live.change(&shared.conf, &shared.logger, changes) {
+        let logger = &self.shared.logger;
+        match self.shared.settings.change(changes, |conf| {
+            for (level, sample) in Level::ALL.into_iter().zip(conf.log.samples) {
+                logger.set_sample(level, sample);
+            }
+            logger.set_allow_miss_log(conf.log.allow_miss);
+        }) {
             Ok(()) => {
-                shared.tell_settings();
+                self.shared.tell_settings();
                 reply.put(replies::OK);
             }
             Err(why) => {
@@ -85,13 +94,5 @@ impl Handler {
                 reply.error(ARGUMENT_WRONG);
             }
         }
-    }
-
-    /// Settings have changed: takes over those that it does not ask for each time.
-    pub(super) fn follow_settings(&mut self) {
-        if let Some(reader) = &mut self.reader {
-            reader.set_limits();
-        }
-        self.watch_clients_anew();
     }
 }

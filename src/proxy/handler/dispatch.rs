@@ -202,7 +202,7 @@ impl Handler {
     fn is_permitted(&mut self, request: &Request<'_>, identity: Option<IdentityId>) -> bool {
         let command = request.command;
         let needed = if command.always_allowed() { None } else { Some(command.rights()) };
-        let authority = &self.shared.authority;
+        let authority = &self.settings.authority;
         let mut keys = Vec::new();
         let mut malformed = Ok(());
         let is_restricted = needed.is_some_and(|needed| authority.is_restricted(identity, needed));

@@ -113,7 +113,7 @@ impl Handler {
         whole.charged += piece.len();
         client.merging += piece.len();
         let unread = client.unread_bytes() as u64;
-        if unread > self.shared.live.client_output_limit() {
+        if unread > self.settings.client_output_limit() {
             log_warn!(
                 self.log,
                 "h {} c {} {} asked for more than {} bytes at once",

@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::super::accept_connection::{AcceptConnection, Intake};
 use super::super::replies;
 use super::super::request::ClientId;
-use super::super::shared::{Mail, Shared};
+use super::super::settings::Settings;
+use super::super::shared::Mail;
 use super::dispatch::{Message, Taken};
 use super::links::ELEPHANT;
 use super::upkeep::Chore;
@@ -22,7 +23,8 @@ use crate::{log_debug, log_info, log_notice, log_warn};
 pub(super) struct Reader {
     pub scratch: Box<[u8]>,
     pub arguments: Arguments,
-    pub shared: Arc<Shared>,
+    /// Those of the handler; here for the time when the handler itself is busy.
+    pub settings: Arc<Settings>,
     limits: Limits,
     /// For clients that must log in first.
     stranger_limits: Limits,
@@ -48,21 +50,22 @@ const LINES_KEPT: usize = 64;
 const ACCEPT_PAUSE_US: u64 = 100_000;
 
 impl Reader {
-    pub fn new(shared: &Arc<Shared>) -> Self {
+    pub fn new(settings: &Arc<Settings>) -> Self {
         let mut reader = Reader {
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             arguments: Arguments::default(),
-            shared: Arc::clone(shared),
+            settings: Arc::clone(settings),
             limits: Limits::default(),
             stranger_limits: Limits { unauthenticated: true, ..Limits::default() },
         };
-        reader.set_limits();
+        reader.follow(settings);
         reader
     }
 
-    /// Takes over what the settings say now.
-    pub fn set_limits(&mut self) {
-        let most = usize::try_from(self.shared.live.client_query_limit()).unwrap_or(usize::MAX);
+    /// Goes by these settings from now on.
+    pub fn follow(&mut self, settings: &Arc<Settings>) {
+        self.settings = Arc::clone(settings);
+        let most = usize::try_from(settings.client_query_limit()).unwrap_or(usize::MAX);
         self.limits.request_max = most;
         self.stranger_limits.request_max = most;
     }
@@ -106,7 +109,7 @@ impl Handler {
         self.listeners.clear();
         self.listening = false;
         self.deadlines.set(Chore::Accept, u64::MAX);
-        self.deadlines.set(Chore::Stop, self.now_us + self.shared.live.shutdown_timeout_us());
+        self.deadlines.set(Chore::Stop, self.now_us + self.settings.conf.shutdown_timeout_us);
         for id in self.clients.ids() {
             if let Some(client) = self.clients.get_mut(id) {
                 client.intake = Intake::Closed;
@@ -144,7 +147,7 @@ impl Handler {
     /// Gives a new client to the handler with the fewest.
     fn assign(&mut self, socket: Socket, peer: Peer) {
         self.recorder.handler().accept.increment();
-        if self.shared.clients() as u64 >= self.shared.live.clients_max() {
+        if self.shared.clients() as u64 >= self.settings.clients_max {
             log_notice!(self.log, "h {} refuse c {} with max number of clients", self.index, peer);
             // One small write to a new connection always fits; if not, closing says enough.
             let _ = socket.write(replies::TOO_MANY_CLIENTS);
@@ -179,7 +182,7 @@ impl Handler {
         let number = self.shared.next_client();
         log_info!(self.log, "h {} accept c {} {}", self.index, peer, socket.number());
         let mut client = AcceptConnection::new(socket, peer, number, self.now_us);
-        client.identity = self.shared.authority.default_identity();
+        client.identity = self.settings.authority.default_identity();
         let id = self.clients.insert(client);
         let Some(client) = self.clients.get(id) else { return };
         if let Err(error) = self.multiplexor.add(&client.socket, Token(id.to_u64())) {
@@ -293,8 +296,8 @@ impl Handler {
         fed: usize,
         total: usize,
     ) -> Next {
-        let Reader { scratch, arguments, shared, limits, stranger_limits } = reader;
-        let commands = &shared.conf.commands;
+        let Reader { scratch, arguments, settings, limits, stranger_limits } = reader;
+        let commands = &settings.conf.commands;
         let (mut begin, mut at) = (0, fed);
         loop {
             let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
@@ -402,9 +405,9 @@ impl Handler {
                 arguments.index(&line.filled()[..fed + end]);
                 line.consume(fed + end);
                 client.inbox = Some(line).filter(|rest| !rest.is_empty());
-                let Reader { shared, arguments, .. } = reader;
+                let Reader { settings, arguments, .. } = reader;
                 let message = Message::passing(arguments.rewritten());
-                let taken = self.dispatch(&shared.conf.commands, arguments, id, message);
+                let taken = self.dispatch(&settings.conf.commands, arguments, id, message);
                 if taken == Taken::Later
                     && let Some(client) = self.clients.get_mut(id)
                 {
@@ -438,11 +441,11 @@ impl Handler {
 
     /// Handles a large request; if it travels on a link of its own, what comes after it waits.
     fn dispatch_large(&mut self, reader: &mut Reader, id: ClientId, request: Buffer) {
-        let Reader { shared, arguments, .. } = reader;
+        let Reader { settings, arguments, .. } = reader;
         arguments.index(request.filled());
         let length = request.len();
         let message = Message { bytes: request.filled(), is_large: true };
-        if self.dispatch(&shared.conf.commands, arguments, id, message) == Taken::Later {
+        if self.dispatch(&settings.conf.commands, arguments, id, message) == Taken::Later {
             if let Some(client) = self.clients.get_mut(id) {
                 client.held = Some(request);
             }
@@ -528,7 +531,7 @@ impl Handler {
             }
             Ok(Flushed::Blocked) => {
                 let unread = client.unread_bytes() as u64;
-                if unread > self.shared.live.client_output_limit() {
+                if unread > self.settings.client_output_limit() {
                     log_warn!(
                         self.log,
                         "h {} c {} {} does not read {} bytes",

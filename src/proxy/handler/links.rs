@@ -128,7 +128,8 @@ impl Handler {
         link.log.trim();
         link.timed = false;
         let (server, database) = (link.server, link.database);
-        let is_kept = (self.topology.server(server).is_some())
+        let is_kept = !link.is_outdated
+            && (self.topology.server(server).is_some())
             && (self.pools.get_mut(server.index()))
                 .is_some_and(|pool| pool.give_back(database, id));
         if !is_kept {
@@ -140,7 +141,7 @@ impl Handler {
     #[cold]
     pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
         let target = Arc::clone(self.topology.server(server)?);
-        let common = &self.shared.conf.pool.common;
+        let common = &self.settings.conf.pool.common;
         let deadline_us = self.now_us + common.connect_timeout_us;
         let mut link = ConnectConnection::new(server, database, deadline_us);
         link.addresses = target.endpoints().cloned().collect();
@@ -189,7 +190,7 @@ impl Handler {
 
     /// Has a host name looked up; [`Handler::resolved`] goes on.
     fn resolve(&mut self, id: LinkId, name: &str, port: u16) {
-        let deadline_us = self.now_us + self.shared.conf.pool.common.connect_timeout_us;
+        let deadline_us = self.now_us + self.settings.conf.pool.common.connect_timeout_us;
         self.deadlines.links_by(deadline_us);
         if let Some(link) = self.links.get_mut(id) {
             link.state = LinkState::Resolving { deadline_us };
@@ -242,13 +243,13 @@ impl Handler {
         let socket = sys::connect(endpoint)?;
         if matches!(endpoint, Endpoint::Ip(_)) {
             socket.set_no_delay()?;
-            let idle_s = self.shared.conf.pool.common.keep_alive_s;
+            let idle_s = self.settings.conf.pool.common.keep_alive_s;
             if idle_s > 0 {
                 self.keep_alive(&socket, idle_s);
             }
         }
         self.multiplexor.add(&socket, Token(id.to_u64() | LINK_BIT))?;
-        let deadline_us = self.now_us + self.shared.conf.pool.common.connect_timeout_us;
+        let deadline_us = self.now_us + self.settings.conf.pool.common.connect_timeout_us;
         self.deadlines.links_by(deadline_us);
         if let Some(link) = self.links.get_mut(id) {
             link.socket = Some(socket);
@@ -293,7 +294,7 @@ impl Handler {
             link.server.index(),
             socket.number()
         );
-        let deadline_us = self.now_us + self.shared.conf.pool.common.connect_timeout_us;
+        let deadline_us = self.now_us + self.settings.conf.pool.common.connect_timeout_us;
         let steps = u32::try_from(link.handshake_steps()).unwrap_or(u32::MAX);
         link.state = LinkState::Handshaking { steps, deadline_us };
         link.addresses = Vec::new();
@@ -321,7 +322,7 @@ impl Handler {
         if !link.timed {
             // From now on somebody must look whether the answer comes in time.
             link.timed = true;
-            let timeout_us = self.shared.conf.pool.common.server_timeout_us;
+            let timeout_us = self.settings.conf.pool.common.server_timeout_us;
             if timeout_us > 0 {
                 self.deadlines.links_by(self.now_us + timeout_us);
             }
@@ -735,6 +736,7 @@ impl Handler {
             }
             // What a server thinks of it, the call behind it will tell.
             Errand::Asking | Errand::LoadScript => {}
+            Errand::Instruct => self.take_instructed(id, reply),
             Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
             Errand::Sentinel(question, group) => {
                 self.take_sentinel_answer(id, question, group, reply);

@@ -21,7 +21,10 @@ impl Handler {
             self.recorder.record_latency(feeds, 0);
         }
         self.write_local_reply(local, request, &mut reply);
-        self.answer(request.client, request.sequence, &reply);
+        // Without a reply somebody else has to be asked first, and will see to it.
+        if !reply.is_empty() {
+            self.answer(request.client, request.sequence, &reply);
+        }
         self.spare.keep_reply(reply);
     }
 
@@ -63,7 +66,7 @@ impl Handler {
         let Some(database) = number(request.argument(1)) else {
             return reply.put(replies::NOT_AN_INTEGER);
         };
-        if database >= u64::from(self.shared.conf.pool.common.databases) {
+        if database >= u64::from(self.settings.conf.pool.common.databases) {
             return reply.put(replies::DB_OUT_OF_RANGE);
         }
         if let Some(client) = self.clients.get_mut(request.client) {
@@ -79,7 +82,7 @@ impl Handler {
             3 => (Some(request.argument(1)), request.argument(2)),
             _ => return reply.put(replies::SYNTAX_ERROR),
         };
-        match self.shared.authority.login(user, password) {
+        match self.settings.authority.login(user, password) {
             Ok(identity) => {
                 if let Some(client) = self.clients.get_mut(request.client) {
                     client.identity = Some(identity);

@@ -151,7 +151,7 @@ impl Handler {
         let mut arguments = mem::take(&mut self.arguments_again);
         arguments.index(request);
         let argument = |index| arguments.of(request, index);
-        let commands = &self.shared.conf.commands;
+        let commands = &self.settings.conf.commands;
         let found = commands.resolve(arguments.count(), argument).ok().and_then(|command| {
             match command.keys().first_key(arguments.count(), argument) {
                 Some(key) => Some((self.topology.place(argument(key)), command.needs_master())),
@@ -164,7 +164,7 @@ impl Handler {
 
     /// What the health of a server depends on.
     pub(super) fn health_rules(&self) -> HealthRules {
-        let common = &self.shared.conf.pool.common;
+        let common = &self.settings.conf.pool.common;
         HealthRules {
             failure_limit: common.server_failure_limit,
             retry_timeout_us: common.server_retry_timeout_us,

@@ -33,7 +33,7 @@ impl Handler {
     fn reset_stats(&self, request: &Request<'_>, reply: &mut Vec<u8>) {
         let identity = self.clients.get(request.client).and_then(|client| client.identity);
         let no_keys: [(&[u8], Access); 0] = [];
-        match self.shared.authority.permit(identity, Some(Rights::Admin), no_keys) {
+        match self.settings.authority.permit(identity, Some(Rights::Admin), no_keys) {
             Verdict::Allowed => {
                 self.shared.stats.reset();
                 reply.put(replies::OK);
@@ -50,7 +50,8 @@ impl Handler {
     /// Everything INFO can show, as of now.
     fn with_info(&self, write: impl FnOnce(&Info<'_>) -> String) -> String {
         let shared = &self.shared;
-        let binds: Vec<_> = shared.conf.binds.iter().map(|bind| bind.address.to_string()).collect();
+        let binds: Vec<_> =
+            self.settings.conf.binds.iter().map(|bind| bind.address.to_string()).collect();
         let memory = shared.handlers.iter().map(|handler| handler.memory.bytes());
         let addresses: Vec<_> =
             self.topology.listed().map(|server| server.address().to_string()).collect();
@@ -60,7 +61,7 @@ impl Handler {
         let info = Info {
             proxy: ProxyInfo {
                 version: env!("CARGO_PKG_VERSION"),
-                name: &shared.conf.name,
+                name: &self.settings.conf.name,
                 bind: &binds.join(","),
                 worker_threads: shared.handlers.len(),
                 started_s: shared.started_s,
@@ -69,7 +70,7 @@ impl Handler {
             },
             resource: ResourceInfo {
                 used_memory: memory.sum(),
-                max_memory: shared.conf.max_memory,
+                max_memory: self.settings.conf.max_memory,
                 usage: resource::usage().ok(),
             },
             stats: shared.stats.handler_totals(),

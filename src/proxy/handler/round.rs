@@ -29,7 +29,6 @@ impl Handler {
     /// reply to request `sequence` of `client`.
     ///
     /// A handler that has stopped does not answer; while the proxy is stopping only this one does.
-    #[expect(dead_code, reason = "the commands that need it come next")]
     pub(super) fn ask_all<T: Send + 'static>(
         &mut self,
         (client, sequence): (ClientId, u32),

@@ -76,7 +76,7 @@ impl Handler {
     }
 
     fn is_evalsha(&self, awaiting: &Awaiting) -> bool {
-        let command = awaiting.command.and_then(|id| self.shared.conf.commands.command(id));
+        let command = awaiting.command.and_then(|id| self.settings.conf.commands.command(id));
         command.is_some_and(|command| command.family() == Family::Script(ScriptCommand::EvalSha))
     }
 

@@ -16,8 +16,8 @@ use super::loss::Loss;
 use super::upkeep::{Chore, REFRESH_PAUSE_US};
 use crate::base::address::Address;
 use crate::pool::{
-    GroupId, MasterSwitch, Peer, Said, SentinelViews, ServerGroup, ServerId, Topology, Verdict,
-    master_address,
+    GroupId, MasterSwitch, Peer, Role, Said, SentinelViews, ServerGroup, ServerId, Topology,
+    Verdict, master_address,
 };
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
@@ -82,12 +82,29 @@ impl Handler {
         self.deadlines.advance(Chore::Refresh, earliest_us.max(self.now_us));
     }
 
+    /// There is another configuration. What Sentinels have yet to answer would be taken for
+    /// something about other groups; all of them are asked anew.
+    pub(super) fn forget_sentinels(&mut self, before: &Topology) {
+        if self.index != 0 || !before.is_by_sentinel() {
+            return;
+        }
+        for id in self.links.ids() {
+            let server = self.links.get(id).and_then(|link| before.server(link.server));
+            if server.is_some_and(|server| server.role() == Role::Sentinel) {
+                self.lose_link(id, Loss::Retired);
+            }
+        }
+        let SentinelWatch { turn, views, says_replicas, .. } = mem::take(&mut self.sentinels);
+        self.sentinels = SentinelWatch { turn, views, says_replicas, ..SentinelWatch::default() };
+        self.doubt_sentinels();
+    }
+
     /// Asks who is in the groups: one Sentinel in its turn, or all.
     pub(super) fn ask_sentinels(&mut self) {
         if self.index != 0 {
             return self.shared.handlers[0].post(Mail::Refresh);
         }
-        let interval_us = self.shared.conf.pool.common.refresh_interval_us;
+        let interval_us = self.settings.conf.pool.common.refresh_interval_us;
         if !self.shared.claim_refresh(self.now_us, REFRESH_PAUSE_US.min(interval_us)) {
             return;
         }
@@ -146,7 +163,7 @@ impl Handler {
 
     /// Whether a link owes an answer to the proxy itself for too long.
     fn is_overdue(&self, id: LinkId) -> bool {
-        let patience_us = self.shared.conf.pool.common.connect_timeout_us;
+        let patience_us = self.settings.conf.pool.common.connect_timeout_us;
         let Some(link) = self.links.get(id) else { return false };
         let Some(front) = link.awaiting.front() else { return false };
         link.state == LinkState::Ready && self.now_us >= front.since_us.saturating_add(patience_us)
@@ -187,7 +204,7 @@ impl Handler {
     pub(super) fn take_subscription(&mut self, id: LinkId, reply: &[u8]) {
         if reply[0] == b'-' {
             // It will not agree so soon.
-            let pause_us = self.shared.conf.pool.common.refresh_interval_us.max(REFUSED_US);
+            let pause_us = self.settings.conf.pool.common.refresh_interval_us.max(REFUSED_US);
             self.sentinels.listen_after_us = self.now_us + pause_us;
             let text = String::from_utf8_lossy(reply).trim_end().to_owned();
             self.lose_link(id, Loss::Refused(Errand::Subscribe, text));
@@ -310,8 +327,8 @@ impl Handler {
 
     fn change_master(&mut self, group: &ServerGroup, master: &Address) {
         log_notice!(self.log, "sentinel group {} has master {}", group.name(), master);
-        let published =
-            self.shared.current.update(|topology| topology.with_master(group.id(), master));
+        let published = (self.shared.current)
+            .update_since(&self.topology, |topology| topology.with_master(group.id(), master));
         if published.is_some() {
             self.shared.wake_all();
             self.follow_topology();
@@ -353,10 +370,11 @@ impl Handler {
         if self.sentinels.lists.get(&key).is_some_and(|last| last.0 == version && last.1 == peers) {
             return;
         }
-        let published = self.shared.current.update(|topology| match question {
-            Question::Replicas => topology.with_replicas(group.id(), &peers),
-            _ => topology.with_sentinels(group.id(), sentinel, &peers),
-        });
+        let published =
+            self.shared.current.update_since(&self.topology, |topology| match question {
+                Question::Replicas => topology.with_replicas(group.id(), &peers),
+                _ => topology.with_sentinels(group.id(), sentinel, &peers),
+            });
         if published.is_some() {
             self.shared.wake_all();
             self.follow_topology();

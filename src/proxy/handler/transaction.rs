@@ -671,7 +671,7 @@ impl Handler {
 
     /// Ends a transaction or a watch without executing anything; the link is cleaned and goes
     /// back.
-    fn leave_session(&mut self, id: ClientId) {
+    pub(super) fn leave_session(&mut self, id: ClientId) {
         let session = self.clients.get_mut(id).and_then(|client| client.session.take());
         let Some(session) = session else { return };
         let clean = match &*session {

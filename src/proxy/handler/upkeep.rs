@@ -143,7 +143,7 @@ impl Handler {
     /// Asks one server who owns what. One handler does it at intervals; any may do it when it
     /// has a reason.
     fn refresh(&mut self) {
-        let interval_us = self.shared.conf.pool.common.refresh_interval_us;
+        let interval_us = self.settings.conf.pool.common.refresh_interval_us;
         let next_us = if self.index == 0 { self.now_us + interval_us } else { u64::MAX };
         self.deadlines.set(Chore::Refresh, next_us);
         if !self.draining && self.topology.is_by_sentinel() {
@@ -252,6 +252,9 @@ impl Handler {
                 }
             }
         }
+        if !self.topology.is_under_rules_of(&before) {
+            self.follow_rules(&before);
+        }
         self.raise_fences(&before);
         self.lower_fences();
         self.retry_waiting(true);
@@ -287,7 +290,7 @@ impl Handler {
     /// Ends links that have taken too long.
     fn check_links(&mut self) {
         self.deadlines.set(Chore::Links, u64::MAX);
-        let timeout_us = self.shared.conf.pool.common.server_timeout_us;
+        let timeout_us = self.settings.conf.pool.common.server_timeout_us;
         let now_us = self.now_us;
         for id in self.links.ids() {
             let Some(link) = self.links.get_mut(id) else { continue };
@@ -347,7 +350,7 @@ impl Handler {
 
     /// Clients are to be looked at when the first of them may have been idle for too long.
     pub(super) fn watch_clients(&mut self) {
-        let timeout_us = self.shared.live.client_timeout_us();
+        let timeout_us = self.settings.conf.client_timeout_us;
         if timeout_us > 0 && self.deadlines.of(Chore::Clients) == u64::MAX {
             self.deadlines.set(Chore::Clients, self.now_us.saturating_add(timeout_us));
         }
@@ -355,13 +358,13 @@ impl Handler {
 
     /// Clients may be idle for another time now than before.
     pub(super) fn watch_clients_anew(&mut self) {
-        let is_limited = self.shared.live.client_timeout_us() > 0 && !self.clients.is_empty();
+        let is_limited = self.settings.conf.client_timeout_us > 0 && !self.clients.is_empty();
         self.deadlines.set(Chore::Clients, if is_limited { self.now_us } else { u64::MAX });
     }
 
     /// Lets go of clients that have been idle for too long.
     fn check_clients(&mut self) {
-        let timeout_us = self.shared.live.client_timeout_us();
+        let timeout_us = self.settings.conf.client_timeout_us;
         if timeout_us == 0 {
             return self.deadlines.set(Chore::Clients, u64::MAX);
         }

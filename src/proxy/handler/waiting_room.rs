@@ -237,7 +237,7 @@ impl Handler {
         server: Option<ServerId>,
         error: &'static [u8],
     ) {
-        let hold_us = self.shared.conf.pool.common.failover_hold_us;
+        let hold_us = self.settings.conf.pool.common.failover_hold_us;
         let deadline_us = parcel.ticket.since_us.saturating_add(hold_us);
         let is_unowned = error == no_server_reply(NoServer::SlotNotServed);
         let down_since_us = server
@@ -255,7 +255,7 @@ impl Handler {
     /// A server has refused a request without executing it, for a reason that may pass. False
     /// when its client has waited long enough.
     pub(super) fn try_later(&mut self, parcel: Parcel<'_>) -> bool {
-        let hold_us = self.shared.conf.pool.common.failover_hold_us;
+        let hold_us = self.settings.conf.pool.common.failover_hold_us;
         if self.now_us + RETRY_US >= parcel.ticket.since_us.saturating_add(hold_us) {
             return false;
         }
@@ -269,7 +269,7 @@ impl Handler {
         if self.room.bytes + request.len() + mem::size_of::<Waiting>() > BYTES_MAX {
             return self.deliver(ticket.origin, error);
         }
-        let hold_us = self.shared.conf.pool.common.failover_hold_us;
+        let hold_us = self.settings.conf.pool.common.failover_hold_us;
         let waiting = Waiting {
             place,
             master,
@@ -349,6 +349,23 @@ impl Handler {
             // Who was refused once more is not sent again at once.
             self.retry_waiting(false);
         }
+    }
+
+    /// Places mean something else now: `place` says what. Who waits for one that is gone is told.
+    pub(super) fn readdress_waiting(&mut self, place: impl Fn(Place) -> Option<Place>) {
+        self.room.trials.clear();
+        self.room.places.clear();
+        self.room.bytes = 0;
+        for mut waiting in mem::take(&mut self.room.waiting) {
+            match place(waiting.place) {
+                Some(place) => {
+                    waiting.place = place;
+                    self.room.push(waiting);
+                }
+                None => self.deliver(waiting.ticket.origin, waiting.error),
+            }
+        }
+        self.set_room_deadline();
     }
 
     /// Its time has come for a fence, or for somebody who waits.

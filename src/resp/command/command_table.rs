@@ -70,6 +70,17 @@ impl CommandTable {
         table
     }
 
+    /// The table to begin with when the configuration is read again: without what the old one
+    /// added, and yet no id of this table will ever mean another command in that one.
+    #[must_use]
+    pub fn successor(&self) -> CommandTable {
+        let mut table = CommandTable::new();
+        for old in self.commands.iter().skip(table.commands.len()) {
+            table.commands.push(old.retired());
+        }
+        table
+    }
+
     /// The command that `word` names, in any case. Sub-commands are not found here.
     #[must_use]
     #[inline]
@@ -135,11 +146,11 @@ impl CommandTable {
     }
 
     /// All commands and sub-commands, in the order of their ids.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Command> {
-        self.commands.iter()
+    pub fn iter(&self) -> impl Iterator<Item = &Command> {
+        self.commands.iter().filter(|command| !command.is_retired())
     }
 
-    /// How many commands and sub-commands there are.
+    /// One more than the highest id: the size of a table by id.
     #[must_use]
     pub fn len(&self) -> usize {
         self.commands.len()
@@ -175,7 +186,7 @@ impl CommandTable {
                 return Err(format!("custom command {shown} is duplicated"));
             }
             Some((id, _)) => id,
-            None => self.next_id().ok_or_else(|| {
+            None => self.retired(&shown).or_else(|| self.next_id()).ok_or_else(|| {
                 format!("custom command {shown} is one too many: there are {}", self.commands.len())
             })?,
         };
@@ -189,10 +200,10 @@ impl CommandTable {
         command.flags |= flag::CUSTOM;
         match self.commands.get_mut(id.index()) {
             Some(old) => *old = command,
-            None => {
-                self.commands.push(command);
-                self.enter(id);
-            }
+            None => self.commands.push(command),
+        }
+        if known.is_none() {
+            self.enter(id);
         }
         Ok(id)
     }
@@ -244,6 +255,12 @@ impl CommandTable {
     fn lookup_odd(&self, word: &[u8]) -> Option<&Command> {
         let mut commands = self.odd_names.iter().filter_map(|&id| self.command(id));
         commands.find(|command| command.name.as_bytes().eq_ignore_ascii_case(word))
+    }
+
+    /// The id that a command of this name had before the configuration was read again.
+    fn retired(&self, name: &str) -> Option<CommandId> {
+        let mut retired = self.commands.iter().filter(|command| command.is_retired());
+        retired.find(|command| command.name.eq_ignore_ascii_case(name)).map(Command::id)
     }
 
     fn next_id(&self) -> Option<CommandId> {
@@ -316,6 +333,19 @@ impl Default for CommandTable {
 }
 
 impl Command {
+    /// What keeps the id of a custom command that is no more: nobody finds it by its name.
+    fn retired(&self) -> Command {
+        let mut retired = self.clone();
+        retired.disable();
+        retired.word = Word::EMPTY;
+        retired.flags = flag::RETIRED | flag::MASTER;
+        retired
+    }
+
+    fn is_retired(&self) -> bool {
+        self.flags & flag::RETIRED != 0
+    }
+
     fn disable(&mut self) {
         self.family = Family::Refused(Refusal::Disabled);
         self.flags &= !flag::RETRY_SAFE;
@@ -660,6 +690,25 @@ mod tests {
         assert_eq!(name(&table, b"c0"), Some("c0"));
         let last = format!("c{}", number - 1);
         assert_eq!(name(&table, last.as_bytes()), Some(&*last));
+    }
+
+    #[test]
+    fn an_id_never_means_another_command_when_the_configuration_is_read_again() {
+        let mut first = CommandTable::new();
+        let a = first.add_custom(b"mod.a", CUSTOM).unwrap();
+        let b = first.add_custom(b"mod.b", CUSTOM).unwrap();
+        let mut second = first.successor();
+        assert!(second.lookup(b"mod.a").is_none() && second.lookup(b"mod.b").is_none());
+        assert_eq!(second.iter().count(), CommandTable::new().iter().count());
+        let c = second.add_custom(b"mod.c", CUSTOM).unwrap();
+        assert_eq!(second.add_custom(b"MOD.B", CUSTOM), Ok(b));
+        assert!(c != a && c != b);
+        assert_eq!(name(&second, b"mod.b"), Some("mod.b"));
+        assert!(second.command(a).is_some_and(|gone| gone.needs_master() && !gone.retry_safe()));
+        let mut third = second.successor();
+        assert_eq!(third.add_custom(b"mod.a", CUSTOM), Ok(a));
+        assert_eq!(third.add_custom(b"mod.c", CUSTOM), Ok(c));
+        assert_eq!(third.len(), second.len());
     }
 
     #[test]

@@ -21,6 +21,9 @@ impl Signals {
     /// Nobody waits for signals here, so nothing happens.
     pub fn raise_terminate() {}
 
+    /// Nobody waits for calls here, so nothing happens.
+    pub fn call() {}
+
     /// The next signal: none, and without waiting for it.
     pub fn wait(&self, _timeout_us: Option<u64>) -> Option<Signal> {
         None

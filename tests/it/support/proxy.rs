@@ -108,6 +108,20 @@ impl Proxy {
         &self.scratch
     }
 
+    /// Writes another configuration in the place of its own, for it to read again. Without a
+    /// `Bind` line it has the one that the proxy was started with.
+    #[track_caller]
+    pub fn write_conf(&self, conf: &str) {
+        let has_bind = conf.lines().any(|line| line.trim().starts_with("Bind "));
+        let bind = if has_bind { String::new() } else { format!("Bind {}\n", self.address) };
+        let folder = self.scratch.path().to_string_lossy();
+        let conf = format!("{bind}{conf}").replace("{dir}", &folder);
+        // All at once: a reader sees the old file or the new one.
+        self.scratch.write("predixy.conf.new", &conf);
+        let path = |name: &str| self.scratch.path().join(name);
+        std::fs::rename(path("predixy.conf.new"), path("predixy.conf")).expect("a new file");
+    }
+
     /// What it has printed and logged.
     pub fn log(&self) -> String {
         self.scratch.read("output") + &self.scratch.read("predixy.log")
