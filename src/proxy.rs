@@ -5,10 +5,12 @@
 //! `request` what is in flight, `recent_writes` what a client may not read from a replica,
 //! `session` what a client is in the middle of, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
-//! become one, `handler` the loop that moves them all.
+//! become one, `cluster_view` the cluster as which we present ourselves, `handler` the loop that
+//! moves them all.
 
 pub mod auth;
 pub mod info;
+pub mod cluster_view;
 pub mod replies;
 pub mod request;
 pub mod recent_writes;

@@ -157,6 +157,13 @@ impl Authority {
         self.default
     }
 
+    /// The user whose name an identity goes by.
+    #[must_use]
+    pub fn user_of(&self, identity: Option<IdentityId>) -> &[u8] {
+        let identity = identity.and_then(|id| self.identities.get(id.0));
+        identity.map_or(DEFAULT_USER, |identity| identity.user.bytes())
+    }
+
     /// Who a client is here that had this identity with `old`, before a reload. Who may no longer
     /// log in as it did is as if it had not.
     #[must_use]

@@ -6,12 +6,14 @@
 //! goes, `transaction` takes those of a client that has said MULTI or WATCH, `blocking`
 //! those that may take their time, `fan_out` sends what concerns everything to every master,
 //! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
+//! `cluster_command` answers those who think that this is a cluster,
 //! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server, `round` asks the other handlers,
 //! `report` writes INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs replies with their requests and follows
 //! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 
 mod blocking;
+mod cluster_command;
 mod config;
 mod dispatch;
 mod fan_out;

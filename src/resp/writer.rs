@@ -17,6 +17,9 @@ pub enum Protocol {
     Resp3,
 }
 
+/// What a text in RESP3 begins with: it is plain.
+const VERBATIM: &[u8] = b"txt:";
+
 /// Takes bytes, and so everything that can be written in bytes. Only [`Sink::put`] needs
 /// to be implemented.
 pub trait Sink {
@@ -50,6 +53,20 @@ pub trait Sink {
         self.put(bytes);
         self.put(&CRLF);
         self
+    }
+
+    /// Text for people: in RESP3 it says so, in RESP2 it is a bulk like any other.
+    fn text(&mut self, text: &[u8], protocol: Protocol) -> &mut Self {
+        match protocol {
+            Protocol::Resp2 => self.bulk(text),
+            Protocol::Resp3 => {
+                self.put(Header::new(b'=', VERBATIM.len() + text.len()).bytes());
+                self.put(VERBATIM);
+                self.put(text);
+                self.put(&CRLF);
+                self
+            }
+        }
     }
 
     /// A number as a bulk, which is how numbers travel in requests.
@@ -232,6 +249,10 @@ mod tests {
         check(|out| out.null(Protocol::Resp2).null(Protocol::Resp3), "$-1\r\n_\r\n");
         check(|out| out.null_array(Protocol::Resp2).null_array(Protocol::Resp3), "*-1\r\n_\r\n");
         check(|out| out.map(3, Protocol::Resp2).map(3, Protocol::Resp3), "*6\r\n%3\r\n");
+        check(
+            |out| out.text(b"a", Protocol::Resp2).text(b"a", Protocol::Resp3),
+            "$1\r\na\r\n=5\r\ntxt:a\r\n",
+        );
         check(|out| out.set(3, Protocol::Resp2).set(3, Protocol::Resp3), "*3\r\n~3\r\n");
         check(
             |out| out.push_head(3, Protocol::Resp2).push_head(3, Protocol::Resp3),

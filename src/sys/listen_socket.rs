@@ -77,11 +77,7 @@ impl ListenSocket {
         if let Some(file) = &self.file {
             return Some(Address::Unix(file.path.clone()));
         }
-        let mut address = RawAddress::room();
-        let (place, length) = address.pointers_mut();
-        // SAFETY: `place` has the room that `length` says, and both outlive the call.
-        check(unsafe { libc::getsockname(self.as_fd().as_raw_fd(), place, length) }).ok()?;
-        address.ip().map(Address::Ip)
+        self.socket.local_address().map(Address::Ip)
     }
 }
 

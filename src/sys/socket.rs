@@ -3,11 +3,13 @@
 //! Knows no protocol and no readiness; it says at once what came of a try.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use super::Progress;
 use super::call::{check, check_size, length_of, retry};
 use super::platform::{KEEP_IDLE, KEEP_INTERVAL_AND_COUNT, SEND_FLAGS};
+use super::raw_address::RawAddress;
 use super::transfer;
 
 /// The most slices that one write may gather; all systems take as many.
@@ -114,6 +116,16 @@ impl Socket {
     pub fn shut_down_write(&self) -> io::Result<()> {
         // SAFETY: takes and gives integers only.
         check(unsafe { libc::shutdown(self.0.as_raw_fd(), libc::SHUT_WR) }).map(drop)
+    }
+
+    /// The address of this end: of an accepted connection, the one that its peer has reached us
+    /// by. `None` of a Unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        let mut address = RawAddress::room();
+        let (place, length) = address.pointers_mut();
+        // SAFETY: `place` has the room that `length` says, and both outlive the call.
+        check(unsafe { libc::getsockname(self.0.as_raw_fd(), place, length) }).ok()?;
+        address.ip()
     }
 
     /// The number that the system knows this socket by, for logs.

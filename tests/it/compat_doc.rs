@@ -96,7 +96,7 @@ fn it_lists_what_the_proxy_answers_with_an_error() {
     let proxy = Proxy::start(&FakeServer::conf(&fakes, ""));
     proxy.wait_for_servers(1);
     let page = page();
-    let mut answered = [const { BTreeSet::new() }; 3];
+    let mut answered = [const { BTreeSet::new() }; 5];
     for command in CommandTable::new().iter() {
         let ends_the_connection = [LocalCommand::Http, LocalCommand::Quit].map(Family::Local);
         if command.family() == Family::Container || ends_the_connection.contains(&command.family())
@@ -110,7 +110,12 @@ fn it_lists_what_the_proxy_answers_with_an_error() {
         let Some(error) = reply.error_text() else { continue };
         let reasons = [
             "' is not supported by this version of the proxy",
-            "' is not available through the proxy",
+            "' is not available through the proxy: it concerns one server, which has to be asked \
+             directly",
+            "' is not available through the proxy: it concerns the connection to a server, which \
+             clients share",
+            "' is not available through the proxy: the servers of a cluster have to be told \
+             directly",
             "' is not available: the proxy does not do client-side caching",
         ];
         for (reason, answered) in reasons.iter().zip(&mut answered) {
@@ -125,7 +130,11 @@ fn it_lists_what_the_proxy_answers_with_an_error() {
             }
         }
     }
-    for (heading, answered) in ["not yet", "refused", "tracking"].iter().zip(answered) {
+    for (heading, answered) in
+        ["not yet", "one server", "one connection", "cluster change", "tracking"]
+            .iter()
+            .zip(answered)
+    {
         assert_eq!(listed(&page, heading), answered, "{heading}");
     }
 }

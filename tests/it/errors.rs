@@ -109,7 +109,10 @@ fn what_cannot_work_through_a_proxy_is_refused_with_its_name() {
         ("REPLICAOF a 1", "replicaof"),
         ("DEBUG SEGFAULT", "debug"),
     ] {
-        let want = format!("ERR command '{name}' is not available through the proxy");
+        let want = format!(
+            "ERR command '{name}' is not available through the proxy: it concerns one server, \
+             which has to be asked directly"
+        );
         assert_eq!(client.line(line), error(&want));
     }
     for node in 0..6 {

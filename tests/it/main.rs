@@ -12,6 +12,7 @@ mod support;
 
 mod addresses;
 mod blocking;
+mod cluster_emulation;
 mod command_line;
 mod command_table;
 mod compat_doc;
@@ -37,6 +38,7 @@ mod resharding;
 mod scan;
 mod scripts;
 mod sentinel_pool;
+mod server_commands;
 mod shutdown;
 mod single_key;
 mod slow_clients;

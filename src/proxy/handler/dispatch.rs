@@ -12,7 +12,9 @@ use super::Handler;
 use super::waiting_room::Parcel;
 use crate::base::slab::Slab;
 use crate::pool::{NoServer, Place, ServerId};
-use crate::resp::command::{Command, CommandTable, Family, KeysError, Merge, error_text};
+use crate::resp::command::{
+    ClusterCommand, Command, CommandTable, Family, KeysError, Merge, error_text,
+};
 use crate::resp::request_parser::Arguments;
 use crate::resp::scan::CRLF;
 use crate::resp::writer::Sink;
@@ -186,6 +188,8 @@ impl Handler {
             Family::Scan => self.scan(&request),
             Family::RandomKey => self.random_key(&request),
             Family::AnyServer => self.forward_anywhere(&request),
+            Family::OneMaster => self.ask_one_master(&request),
+            Family::Cluster(command) => self.cluster_command(command, &request),
             Family::Local(local) => self.answer_locally(local, &request),
             Family::Transaction(command) => {
                 return self.take_transaction_command(command, &request);
@@ -502,6 +506,7 @@ fn reaches_keys(family: Family) -> bool {
             | Family::RandomKey
             | Family::FanOut(_)
             | Family::Undivided
+            | Family::Cluster(ClusterCommand::CountKeysInSlot | ClusterCommand::GetKeysInSlot)
     )
 }
 

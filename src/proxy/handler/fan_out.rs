@@ -30,6 +30,15 @@ impl Handler {
         }
     }
 
+    /// Asks the first master for what is not quite the same everywhere, so that who asks again
+    /// gets an answer that goes with the first.
+    pub(super) fn ask_one_master(&mut self, request: &Request<'_>) {
+        match self.key_groups().first() {
+            None => self.answer(request.client, request.sequence, replies::NO_SERVER),
+            Some(group) => self.send_or_wait(self.parcel_for(*group, request)),
+        }
+    }
+
     /// Passes on what concerns all keys at once and cannot be put together from parts.
     pub(super) fn pass_undivided(&mut self, request: &Request<'_>) {
         match self.key_groups()[..] {

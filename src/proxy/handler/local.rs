@@ -51,6 +51,14 @@ impl Handler {
             LocalCommand::Http => self.drop_client(request.client, "HTTP"),
             LocalCommand::Auth => self.authenticate(request, reply),
             LocalCommand::Readonly | LocalCommand::Readwrite => reply.put(replies::OK),
+            LocalCommand::Asking => reply.put(replies::OK),
+            LocalCommand::Role => {
+                reply.array(3).bulk(b"master").integer(0).array(0);
+            }
+            LocalCommand::WhoAmI => {
+                let identity = self.clients.get(request.client).and_then(|client| client.identity);
+                reply.bulk(self.settings.authority.user_of(identity));
+            }
             LocalCommand::Client(command) => self.client_command(command, request, reply),
             LocalCommand::Info => self.info(request, reply),
             LocalCommand::Config(command) => self.config(command, request, reply),

@@ -152,6 +152,7 @@ impl Handler {
             | Family::Blocking
             | Family::StreamRead
             | Family::AnyServer
+            | Family::OneMaster
             | Family::Script(ScriptCommand::Eval | ScriptCommand::EvalSha)
             | Family::Local(LocalCommand::Ping | LocalCommand::Echo)
             | Family::PubSub(PubSubCommand::Publish | PubSubCommand::ShardPublish)

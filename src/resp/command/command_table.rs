@@ -565,7 +565,11 @@ mod tests {
                 Family::Split(_) | Family::Blocking | Family::StreamRead => {
                     assert!(!keys.is_empty(), "{name}");
                 }
-                Family::FanOut(_) | Family::AnyServer | Family::Local(_) | Family::Undivided => {
+                Family::FanOut(_)
+                | Family::AnyServer
+                | Family::OneMaster
+                | Family::Local(_)
+                | Family::Undivided => {
                     assert!(keys.is_empty(), "{name}");
                 }
                 _ => {}

@@ -53,16 +53,25 @@ pub fn wrong_arity(command: &Command, text: &mut Vec<u8>) {
 
 /// Appends why a command is refused.
 pub fn refused(command: &Command, refusal: Refusal, text: &mut Vec<u8>) {
-    let (before, after): (&[u8], &[u8]) = match refusal {
-        Refusal::NotThroughProxy => (b"ERR command '", b"' is not available through the proxy"),
-        Refusal::Tracking => {
-            (b"ERR command '", b"' is not available: the proxy does not do client-side caching")
+    let why: &[u8] = match refusal {
+        Refusal::OneServer => {
+            b"' is not available through the proxy: it concerns one server, \
+              which has to be asked directly"
         }
-        Refusal::Disabled => (b"ERR command '", b"' is disabled in the configuration of the proxy"),
+        Refusal::OneConnection => {
+            b"' is not available through the proxy: it concerns the connection to a server, \
+              which clients share"
+        }
+        Refusal::ClusterChange => {
+            b"' is not available through the proxy: the servers of a cluster have to be told \
+              directly"
+        }
+        Refusal::Tracking => b"' is not available: the proxy does not do client-side caching",
+        Refusal::Disabled => b"' is disabled in the configuration of the proxy",
     };
-    text.extend_from_slice(before);
+    text.extend_from_slice(b"ERR command '");
     text.extend(command.name().bytes().map(|byte| if byte == b'|' { b' ' } else { byte }));
-    text.extend_from_slice(after);
+    text.extend_from_slice(why);
 }
 
 /// Appends why a command that concerns all keys at once is refused where several servers share
@@ -148,10 +157,15 @@ mod tests {
             refused(table.subcommand(client, b"tracking").unwrap(), refusal, &mut text);
             String::from_utf8(text).unwrap()
         };
-        assert_eq!(
-            text(Refusal::NotThroughProxy),
-            "ERR command 'client tracking' is not available through the proxy"
-        );
+        for (refusal, why) in [
+            (Refusal::OneServer, "which has to be asked directly"),
+            (Refusal::OneConnection, "which clients share"),
+            (Refusal::ClusterChange, "have to be told directly"),
+        ] {
+            let text = text(refusal);
+            let begin = "ERR command 'client tracking' is not available through the proxy: ";
+            assert!(text.starts_with(begin) && text.ends_with(why), "{text}");
+        }
         assert!(text(Refusal::Tracking).contains("client-side caching"));
         assert!(text(Refusal::Disabled).contains("disabled"));
     }

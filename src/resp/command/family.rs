@@ -36,6 +36,9 @@ pub enum Family {
     Local(LocalCommand),
     /// The same on every server, so any may answer.
     AnyServer,
+    /// Not quite the same on every server, and one is as good as another: always the same master
+    /// is asked, for as long as it is there.
+    OneMaster,
     /// What a client of a cluster asks to find its way; answered for the proxy as a whole.
     Cluster(ClusterCommand),
     /// Not a command by itself, its second word says what it is: see `CommandTable::resolve`.
@@ -138,6 +141,10 @@ pub enum LocalCommand {
     Select,
     /// QUIT.
     Quit,
+    /// ASKING, accepted: the proxy follows redirections by itself.
+    Asking,
+    /// ACL WHOAMI: the user of the `Auth` block that the client has logged in with.
+    WhoAmI,
     /// READONLY, accepted: reads follow the proxy's own policy.
     Readonly,
     /// READWRITE, likewise.
@@ -259,6 +266,8 @@ pub enum ProxyCommand {
 /// The sub-commands of CLUSTER that a client of a cluster needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClusterCommand {
+    /// CLUSTER COUNT-FAILURE-REPORTS.
+    CountFailureReports,
     /// CLUSTER COUNTKEYSINSLOT: asked from the owner of the slot.
     CountKeysInSlot,
     /// CLUSTER GETKEYSINSLOT: asked from the owner of the slot.
@@ -269,12 +278,16 @@ pub enum ClusterCommand {
     Info,
     /// CLUSTER KEYSLOT.
     KeySlot,
+    /// CLUSTER LINKS.
+    Links,
     /// CLUSTER MYID.
     MyId,
     /// CLUSTER MYSHARDID.
     MyShardId,
     /// CLUSTER NODES.
     Nodes,
+    /// CLUSTER REPLICAS, and CLUSTER SLAVES.
+    Replicas,
     /// CLUSTER SHARDS.
     Shards,
     /// CLUSTER SLOTS.
@@ -284,8 +297,12 @@ pub enum ClusterCommand {
 /// Why a command is answered with an error; `error_text::refused` has the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It makes no sense, or would do harm, from behind a proxy.
-    NotThroughProxy,
+    /// It concerns one server.
+    OneServer,
+    /// It concerns the connection to a server, which clients share.
+    OneConnection,
+    /// It changes a cluster.
+    ClusterChange,
     /// Client-side caching: the servers would send their invalidations to the proxy.
     Tracking,
     /// The configuration disables it.

@@ -106,6 +106,7 @@ impl Row {
             | Family::Blocking
             | Family::StreamRead
             | Family::AnyServer
+            | Family::OneMaster
             | Family::Cluster(_) => true,
             Family::Transaction(_)
             | Family::PubSub(_)
@@ -136,9 +137,14 @@ const fn container(name: &'static str, subcommands: &'static [Row]) -> Row {
     keyless(name, 2, Rights::Read, Family::Container).subcommands(subcommands)
 }
 
-/// Is not available through the proxy, and so takes any arguments.
+/// Concerns one server, and is not available through the proxy; so it takes any arguments.
 const fn refused(name: &'static str, min_args: u32) -> Row {
-    keyless(name, min_args, Rights::Admin, Family::Refused(Refusal::NotThroughProxy))
+    keyless(name, min_args, Rights::Admin, Family::Refused(Refusal::OneServer))
+}
+
+/// The same for what concerns the connection to a server.
+const fn unshared(name: &'static str, min_args: u32) -> Row {
+    keyless(name, min_args, Rights::Admin, Family::Refused(Refusal::OneConnection))
 }
 
 /// The commands that a client of predixy can use.

@@ -1,6 +1,7 @@
 //! A simulated stream socket, with the shape and the answers of a real one.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use crate::sys::Progress;
@@ -85,6 +86,11 @@ impl Socket {
     /// There is no connection (any more).
     pub fn shut_down_write(&self) -> io::Result<()> {
         with(|state| state.shut_down_write(self.id()))
+    }
+
+    /// The address of this end: not simulated.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        None
     }
 
     /// The number that the trace knows this socket by.

@@ -17,7 +17,7 @@ pub(super) const ROWS: &[Row] = &[
     write("expireat", 3),
     read("expiretime", 2),
     keyless("keys", 2, Read, FanOut(Merge::Concat)),
-    write("migrate", 6).keys(MIGRATE).family(Family::Refused(Refusal::NotThroughProxy)),
+    write("migrate", 6).keys(MIGRATE).family(Family::Refused(Refusal::OneServer)),
     write("move", 3),
     container("object", &[
         read("object|encoding", 3).keys(READ_2),
@@ -287,11 +287,11 @@ pub(super) const ROWS: &[Row] = &[
     keyless("flushdb", 1, Admin, FanOut(Merge::AllOk)),
     keyless("swapdb", 3, Admin, Family::Undivided),
     container("memory", &[
-        refused("memory|doctor", 2),
+        keyless("memory|doctor", 2, Read, Family::Undivided),
         keyless("memory|help", 2, Read, AnyServer),
-        refused("memory|malloc-stats", 2),
+        keyless("memory|malloc-stats", 2, Read, Family::Undivided),
         keyless("memory|purge", 2, Admin, FanOut(Merge::AllOk)),
-        refused("memory|stats", 2),
+        keyless("memory|stats", 2, Read, Family::Undivided),
         read("memory|usage", 3).keys(READ_2),
     ]),
 

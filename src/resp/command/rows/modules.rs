@@ -55,7 +55,7 @@ pub(super) const ROWS: &[Row] = &[
     // Search. An index is no key, but everything said about it must reach one server: in a
     // cluster that server asks the others. A cursor exists only where it was opened, so what
     // opens one goes to a master, as what reads it does.
-    index("ft.add", 4).family(Family::Refused(Refusal::NotThroughProxy)),
+    index("ft.add", 4).family(Family::Refused(Refusal::OneServer)),
     index("ft.aliasadd", 3).keys(NAME_2),
     index("ft.aliasdel", 2),
     search("ft.aliaslist", 2),

@@ -6,8 +6,8 @@ use super::super::{
     ProxyCommand, PubSubCommand, Refusal, Rights, ScriptCommand, SlowlogCommand,
     TransactionCommand,
 };
-use super::{Row, container, keyless, refused};
-use Family::{AnyServer, FanOut, Script};
+use super::{Row, container, keyless, refused, unshared};
+use Family::{AnyServer, FanOut, OneMaster, Script};
 use Rights::{Admin, Read, Write};
 
 const fn local(name: &'static str, min_args: u32, rights: Rights, command: LocalCommand) -> Row {
@@ -38,6 +38,14 @@ const fn cluster(name: &'static str, args: u32, command: ClusterCommand) -> Row 
     keyless(name, args, Read, Family::Cluster(command)).exact()
 }
 
+const fn cluster_admin(name: &'static str, args: u32, command: ClusterCommand) -> Row {
+    keyless(name, args, Admin, Family::Cluster(command)).exact()
+}
+
+const fn cluster_change(name: &'static str, min_args: u32) -> Row {
+    keyless(name, min_args, Admin, Family::Refused(Refusal::ClusterChange))
+}
+
 const fn transaction(name: &'static str, min_args: u32, command: TransactionCommand) -> Row {
     keyless(name, min_args, Write, Family::Transaction(command))
 }
@@ -58,6 +66,7 @@ pub(super) const ROWS: &[Row] = &[
     local("hello", 1, Read, LocalCommand::Hello).always_allowed(),
     local("ping", 1, Read, LocalCommand::Ping).at_most(2).always_allowed(),
     local("quit", 1, Read, LocalCommand::Quit).always_allowed(),
+    local("asking", 1, Read, LocalCommand::Asking).exact(),
     local("readonly", 1, Read, LocalCommand::Readonly).exact(),
     local("readwrite", 1, Read, LocalCommand::Readwrite).exact(),
     local("reset", 1, Read, LocalCommand::Reset).exact().always_allowed(),
@@ -69,7 +78,7 @@ pub(super) const ROWS: &[Row] = &[
         tracking("client|getredir", 2),
         client("client|help", 2, Read, ClientCommand::Help).exact(),
         client("client|id", 2, Read, ClientCommand::Id).exact(),
-        refused("client|import-source", 3),
+        unshared("client|import-source", 3),
         client("client|info", 2, Read, ClientCommand::Info).exact(),
         client("client|kill", 3, Admin, ClientCommand::Kill),
         client("client|list", 2, Admin, ClientCommand::List),
@@ -81,7 +90,7 @@ pub(super) const ROWS: &[Row] = &[
         client("client|setname", 3, Read, ClientCommand::SetName).exact(),
         tracking("client|tracking", 3),
         tracking("client|trackinginfo", 2),
-        refused("client|unblock", 3),
+        unshared("client|unblock", 3),
         client("client|unpause", 2, Admin, ClientCommand::Unpause).exact(),
     ]),
 
@@ -143,7 +152,7 @@ pub(super) const ROWS: &[Row] = &[
         keyless("command|list", 2, Read, AnyServer),
     ]),
     keyless("lolwut", 1, Read, AnyServer),
-    keyless("time", 1, Read, AnyServer),
+    keyless("time", 1, Read, OneMaster),
     keyless("lastsave", 1, Read, FanOut(Merge::Min)),
 
     // The proxy's own affairs.
@@ -186,43 +195,42 @@ pub(super) const ROWS: &[Row] = &[
 
     // A cluster, as which the proxy presents itself.
     container("cluster", &[
-        refused("cluster|addslots", 3),
-        refused("cluster|addslotsrange", 4),
-        refused("cluster|bumpepoch", 2),
-        refused("cluster|cancelslotmigrations", 2),
-        refused("cluster|count-failure-reports", 3),
+        cluster_change("cluster|addslots", 3),
+        cluster_change("cluster|addslotsrange", 4),
+        cluster_change("cluster|bumpepoch", 2),
+        cluster_change("cluster|cancelslotmigrations", 2),
+        cluster_admin("cluster|count-failure-reports", 3, ClusterCommand::CountFailureReports),
         cluster("cluster|countkeysinslot", 3, ClusterCommand::CountKeysInSlot),
-        refused("cluster|delslots", 3),
-        refused("cluster|delslotsrange", 4),
-        refused("cluster|failover", 2),
-        refused("cluster|flushslot", 3),
-        refused("cluster|flushslots", 2),
-        refused("cluster|forget", 3),
+        cluster_change("cluster|delslots", 3),
+        cluster_change("cluster|delslotsrange", 4),
+        cluster_change("cluster|failover", 2),
+        cluster_change("cluster|flushslot", 3),
+        cluster_change("cluster|flushslots", 2),
+        cluster_change("cluster|forget", 3),
         cluster("cluster|getkeysinslot", 4, ClusterCommand::GetKeysInSlot),
         refused("cluster|getslotmigrations", 2),
         cluster("cluster|help", 2, ClusterCommand::Help),
         cluster("cluster|info", 2, ClusterCommand::Info),
         cluster("cluster|keyslot", 3, ClusterCommand::KeySlot),
-        refused("cluster|links", 2),
-        refused("cluster|meet", 4),
-        refused("cluster|migrateslots", 4),
-        refused("cluster|migration", 3),
+        cluster("cluster|links", 2, ClusterCommand::Links),
+        cluster_change("cluster|meet", 4),
+        cluster_change("cluster|migrateslots", 4),
+        cluster_change("cluster|migration", 3),
         cluster("cluster|myid", 2, ClusterCommand::MyId),
         cluster("cluster|myshardid", 2, ClusterCommand::MyShardId),
         cluster("cluster|nodes", 2, ClusterCommand::Nodes),
-        refused("cluster|replicas", 3),
-        refused("cluster|replicate", 3),
-        refused("cluster|reset", 2),
-        refused("cluster|saveconfig", 2),
-        refused("cluster|set-config-epoch", 3),
-        refused("cluster|setslot", 4),
+        cluster_admin("cluster|replicas", 3, ClusterCommand::Replicas),
+        cluster_change("cluster|replicate", 3),
+        cluster_change("cluster|reset", 2),
+        cluster_change("cluster|saveconfig", 2),
+        cluster_change("cluster|set-config-epoch", 3),
+        cluster_change("cluster|setslot", 4),
         cluster("cluster|shards", 2, ClusterCommand::Shards),
-        refused("cluster|slaves", 3),
+        cluster_admin("cluster|slaves", 3, ClusterCommand::Replicas),
         refused("cluster|slot-stats", 4),
         cluster("cluster|slots", 2, ClusterCommand::Slots),
-        refused("cluster|syncslots", 3),
+        cluster_change("cluster|syncslots", 3),
     ]),
-    refused("asking", 1),
     refused("clusterscan", 2),
 
     // What belongs to one server, and must be told to it directly.
@@ -239,7 +247,7 @@ pub(super) const ROWS: &[Row] = &[
         refused("acl|save", 2),
         refused("acl|setuser", 3),
         refused("acl|users", 2),
-        refused("acl|whoami", 2),
+        local("acl|whoami", 2, Read, LocalCommand::WhoAmI).exact(),
     ]),
     refused("bgrewriteaof", 1),
     refused("bgsave", 1),
@@ -258,13 +266,13 @@ pub(super) const ROWS: &[Row] = &[
         refused("module|loadex", 3),
         refused("module|unload", 3),
     ]),
-    refused("psync", 3),
-    refused("replconf", 1),
+    unshared("psync", 3),
+    unshared("replconf", 1),
     refused("replicaof", 3),
     refused("save", 1),
     refused("shutdown", 1),
     refused("slaveof", 3),
-    refused("sync", 1),
-    refused("wait", 3),
-    refused("waitaof", 4),
+    unshared("sync", 1),
+    unshared("wait", 3),
+    unshared("waitaof", 4),
 ];
