@@ -1,7 +1,6 @@
 //! Commands that wait at the server, and the order of all that a client sends around them.
 
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
@@ -242,93 +241,5 @@ fn d16_moved_and_ask_are_followed_on_a_link_of_its_own() {
         let before = heard[..at].iter().rev().find(|one| one.connection == heard[at].connection);
         let want = if kind == "ASK" { "ASKING" } else { "PING" };
         assert_eq!(before.map(|heard| heard.name()).as_deref(), Some(want));
-    }
-}
-
-/// Numbers that look random and are the same in every run.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % end as u64).unwrap()
-    }
-}
-
-/// Some commands on one slot, of every kind that travels a road of its own. The replies depend
-/// on the order in which they are executed, and nothing waits for ever.
-fn some(chance: &mut Chance) -> Vec<Vec<String>> {
-    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<String>>();
-    let plain = |chance: &mut Chance| match chance.below(9) {
-        0 => words("INCR {o}n"),
-        1 => words("GET {o}n"),
-        2 => words("APPEND {o}s x"),
-        3 => words("GET {o}s"),
-        4 => words("RPUSH {o}l 1 2 3"),
-        5 => words("LLEN {o}l"),
-        6 => words("MGET {o}n {o}s {o}v"),
-        7 => words("DEL {o}s {o}l"),
-        _ => words("STRLEN {o}v"),
-    };
-    match chance.below(10) {
-        0..4 => vec![plain(chance)],
-        4 => {
-            let length = [10, 20_000, 70_000, 150_000][chance.below(4)];
-            vec![vec!["SET".into(), "{o}v".into(), "v".repeat(length)]]
-        }
-        5 => vec![words(["BLPOP {o}l 0.001", "BLMOVE {o}l {o}m LEFT LEFT 0.001"][chance.below(2)])],
-        6 => vec![words("WATCH {o}n {o}s"), plain(chance)],
-        7 => vec![words(["UNWATCH", "DISCARD", "EXEC", "PING"][chance.below(4)])],
-        _ => {
-            let mut all = vec![words("MULTI")];
-            for _ in 0..chance.below(5) {
-                all.push(match chance.below(8) {
-                    0 => words("PING"),
-                    1 => vec!["SET".into(), "{o}v".into(), "w".repeat(80_000)],
-                    2 => words("BLPOP {o}l 0"),
-                    3 if chance.below(3) == 0 => words("NOSUCH"),
-                    _ => plain(chance),
-                });
-            }
-            all.push(words(if chance.below(4) == 0 { "DISCARD" } else { "EXEC" }));
-            all
-        }
-    }
-}
-
-#[test]
-fn random_pipelines_are_executed_as_they_were_sent() {
-    let direct = RedisServer::start();
-    let server = RedisServer::start();
-    let single = single_with(&server, "");
-    let cluster = Proxy::for_cluster(shared_cluster());
-    for seed in 1..=300_u64 {
-        let mut chance = Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let pipeline: Vec<Vec<String>> = (0..10).flat_map(|_| some(&mut chance)).collect();
-        let bytes: Vec<u8> = pipeline.iter().flat_map(|words| wire(words)).collect();
-        let mut ways = [direct.client(), single.client(), cluster.client()];
-        let replies: Vec<Vec<Value>> = thread::scope(|scope| {
-            let runs = ways.each_mut().map(|client| {
-                let (bytes, pipeline) = (&bytes, &pipeline);
-                scope.spawn(move || {
-                    client.line("DEL {o}n {o}s {o}l {o}m {o}v");
-                    client.send(bytes);
-                    pipeline.iter().map(|_| client.reply()).collect::<Vec<Value>>()
-                })
-            });
-            runs.into_iter().map(|run| run.join().unwrap()).collect()
-        });
-        for way in [1, 2] {
-            for (at, words) in pipeline.iter().enumerate() {
-                let shown: Vec<&str> =
-                    words.iter().map(|word| &word[..word.len().min(20)]).collect();
-                assert_eq!(
-                    replies[way][at], replies[0][at],
-                    "seed {seed}, way {way}, request {at}: {shown:?}"
-                );
-            }
-        }
     }
 }

@@ -328,6 +328,33 @@ fn a_master_goes(how: &str, lines: &str, end: impl FnOnce(&mut RedisCluster)) {
         let key = cluster.key_on(0, &format!("after:{round}:"));
         assert_eq!(client.cmd(&["SET", &key, "1"]), ok());
     }
+    everything_works(&mut client, &cluster);
+}
+
+/// What asks all masters does not ask the one that is still dead; its successor has its keys.
+fn everything_works(client: &mut Client, cluster: &RedisCluster) {
+    let (mut cursor, mut found) = ("0".to_owned(), BTreeSet::new());
+    for step in 0.. {
+        let reply = client.line(&format!("SCAN {cursor} COUNT 1000"));
+        let [next, keys] = reply.elements() else { panic!("no step: {reply:?}") };
+        found.extend(keys.elements().iter().map(Value::text));
+        cursor = next.text();
+        if cursor == "0" {
+            break;
+        }
+        assert!(step < 1000, "no end");
+    }
+    let of_every_slot: BTreeSet<u16> = found.iter().map(|key| slot_of(key.as_bytes())).collect();
+    assert_eq!(of_every_slot.len(), 16384);
+    assert_eq!(client.line("DBSIZE").number(), i64::try_from(found.len()).unwrap());
+    let script = "return redis.call('INCR', KEYS[1])";
+    let digest = client.cmd(&["SCRIPT", "LOAD", script]).text();
+    for master in 0..3 {
+        let key = cluster.key_on(master, "script:");
+        assert_eq!(client.cmd(&["EVALSHA", &digest, "1", &key]).number(), 1);
+        let replies = client.pipeline(&["MULTI", &format!("INCR {key}"), "EXEC"]);
+        assert_eq!(replies[2].elements()[0].number(), 2);
+    }
 }
 
 #[test]

@@ -2,13 +2,15 @@
 //! server.
 //!
 //! In reading order: `scratch` (a folder that goes away), `process` (a child that never outlives
-//! us), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`,
-//! `redis_sentinel`, `proxy`, `fake_server`, `any_pool` (the same test on every kind of pool).
+//! us), `chance` (numbers from a seed), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`,
+//! `redis_sentinel`, `proxy`, `fake_server`, `any_pool` and `every_pool` (the same test on every kind of pool).
 //! Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
 //! calls [`wait_until`].
 
 mod any_pool;
+mod chance;
 mod client;
+mod every_pool;
 mod fake_server;
 mod process;
 mod proxy;
@@ -25,7 +27,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 pub use any_pool::{AnyPool, groups_conf};
+pub use chance::Chance;
 pub use client::{Client, Lost, wire};
+pub use every_pool::EveryPool;
 pub use fake_server::{Answer, FakeServer, Heard, nodes_line};
 pub use process::{Process, program_exists};
 pub use proxy::{Address, Proxy, binary, is_original};

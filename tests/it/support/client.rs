@@ -62,6 +62,16 @@ impl Client {
         Client::connect(&Address::Tcp(port))
     }
 
+    /// The same connection once more, to send on it while the first reads.
+    pub fn second_handle(&self) -> Client {
+        let stream = match &self.stream {
+            Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
+            Stream::Unix(stream) => stream.try_clone().map(Stream::Unix),
+        };
+        let stream = stream.expect("a second handle");
+        Client { stream, received: Vec::new(), next: 0, deadline: self.deadline }
+    }
+
     /// Changes how long one reply may take.
     pub fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = deadline;
