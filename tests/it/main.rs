@@ -11,6 +11,7 @@
 mod support;
 
 mod addresses;
+mod authority;
 mod blocking;
 mod cluster_emulation;
 mod command_line;
