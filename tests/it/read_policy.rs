@@ -2,7 +2,7 @@
 
 use crate::support::{
     Client, Group, Proxy, RedisServer, SOON, Value, Watched, bulk, key_in_group, ok,
-    original_differs, wait_until,
+    original_differs, wait_until, wire,
 };
 
 /// A pool of one fixed group.
@@ -105,6 +105,39 @@ fn fewest_pending_requests_decide_among_equals() {
         group.servers.iter().zip(before).map(|(server, before)| reads(server) - before).collect();
     assert_eq!(counts[0], 0);
     assert!(counts[1].abs_diff(counts[2]) <= 20, "{counts:?}");
+}
+
+#[test]
+fn d42_requests_that_were_lost_or_abandoned_are_not_pending() {
+    let group = Group::start(0, 3, None);
+    let proxy = proxy_for(&group, "", &priorities(0, 50));
+    let replicas = &group.servers[1..];
+    for round in 0..3 {
+        replicas.iter().for_each(RedisServer::pause);
+        let clients: Vec<Client> = (0..4)
+            .map(|_| {
+                let mut client = proxy.client();
+                client.send(wire(&["GET", "nothing"]).repeat(50));
+                client
+            })
+            .collect();
+        wait_until(SOON, "the requests to be under way", || {
+            let counts = proxy.figure("TotalRequests");
+            counts >= (round + 1) * 200
+        });
+        // All are abandoned, and those to one server lose their connection, too.
+        drop(clients);
+        replicas.iter().for_each(RedisServer::resume);
+        replicas[0].kill_client_connections();
+        wait_until(SOON, "both to be well", || {
+            spread(&group, &mut proxy.client(), 20)[1..].iter().all(|count| *count > 0)
+        });
+    }
+    let before: Vec<u64> = replicas.iter().map(reads).collect();
+    proxy.client().pipeline(&["GET nothing"; 100]);
+    let counts: Vec<u64> =
+        replicas.iter().zip(before).map(|(server, before)| reads(server) - before).collect();
+    assert!(counts[0].abs_diff(counts[1]) <= 20, "{counts:?}");
 }
 
 #[test]
