@@ -2,8 +2,9 @@
 //!
 //! This is the only place with system calls: one call, one proof, one safe function. It knows
 //! nothing of Redis and decides nothing; it says what happened. Platforms differ by file: epoll
-//! for Linux, kqueue for the BSDs and macOS, and, with the feature `sim`, a world in memory that
-//! one seed drives, in which the same handlers run unchanged.
+//! for Linux, kqueue for the BSDs and macOS, poll for any other Unix, and, with the feature `sim`,
+//! a world in memory that one seed drives, in which the same handlers run unchanged. The features
+//! `kqueue` and `poll` make Linux use what the others use, for tests.
 
 #![cfg_attr(
     not(feature = "sim"),
@@ -42,22 +43,38 @@ mod call;
 #[cfg(not(feature = "sim"))]
 mod raw_address;
 #[cfg(not(feature = "sim"))]
-#[cfg_attr(target_os = "macos", path = "sys/descriptor_fcntl.rs")]
-#[cfg_attr(not(target_os = "macos"), path = "sys/descriptor_flags.rs")]
-mod descriptor;
-#[cfg(not(feature = "sim"))]
-#[cfg_attr(target_os = "linux", path = "sys/platform/linux.rs")]
+#[cfg_attr(
+    all(target_os = "linux", not(any(feature = "kqueue", feature = "poll"))),
+    path = "sys/platform/linux.rs"
+)]
+#[cfg_attr(
+    all(target_os = "linux", feature = "kqueue", not(feature = "poll")),
+    path = "sys/platform/linux_as_bsd.rs"
+)]
+#[cfg_attr(all(target_os = "linux", feature = "poll"), path = "sys/platform/linux_as_other.rs")]
 #[cfg_attr(target_os = "freebsd", path = "sys/platform/freebsd.rs")]
 #[cfg_attr(target_os = "dragonfly", path = "sys/platform/dragonfly.rs")]
 #[cfg_attr(target_os = "netbsd", path = "sys/platform/netbsd.rs")]
 #[cfg_attr(target_os = "openbsd", path = "sys/platform/openbsd.rs")]
 #[cfg_attr(target_os = "macos", path = "sys/platform/macos.rs")]
+#[cfg_attr(any(target_os = "illumos", target_os = "solaris"), path = "sys/platform/illumos.rs")]
+#[cfg_attr(
+    not(any(
+        target_os = "linux",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "macos",
+        target_os = "illumos",
+        target_os = "solaris"
+    )),
+    path = "sys/platform/other.rs"
+)]
 mod platform;
 
 #[cfg(not(feature = "sim"))]
-#[cfg_attr(target_os = "linux", path = "sys/transfer_raw.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "sys/transfer_libc.rs")]
-mod transfer;
+use platform::{attempts, descriptor, transfer};
 
 #[cfg(test)]
 mod contract;

@@ -29,3 +29,24 @@ pub(super) const fn length_of<T>() -> libc::socklen_t {
         size_of::<T>() as libc::socklen_t
     }
 }
+
+/// A time-out as poll and epoll take it, which is negative for none. Rounded up: a wait that ended
+/// a little before its deadline would be begun again and again.
+pub(super) fn poll_timeout_ms(timeout_us: Option<u64>) -> libc::c_int {
+    timeout_us.map_or(-1, |us| libc::c_int::try_from(us.div_ceil(1000)).unwrap_or(libc::c_int::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_never_cut_short() {
+        assert_eq!(poll_timeout_ms(None), -1);
+        assert_eq!(poll_timeout_ms(Some(0)), 0);
+        assert_eq!(poll_timeout_ms(Some(1)), 1);
+        assert_eq!(poll_timeout_ms(Some(1000)), 1);
+        assert_eq!(poll_timeout_ms(Some(1001)), 2);
+        assert_eq!(poll_timeout_ms(Some(u64::MAX)), i32::MAX);
+    }
+}

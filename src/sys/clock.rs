@@ -22,7 +22,7 @@ pub fn wall_us() -> u64 {
 
 /// A moment, in seconds since 1970, in the time zone of the host.
 pub fn local_time(wall_s: i64) -> LocalTime {
-    let (seconds, mut parts) = (wall_s as libc::time_t, MaybeUninit::<libc::tm>::zeroed());
+    let (seconds, mut parts) = (wall_s as _, MaybeUninit::<libc::tm>::zeroed());
     // SAFETY: both pointers are good for the call, and the reentrant form keeps no other.
     unsafe { libc::localtime_r(&raw const seconds, parts.as_mut_ptr()) };
     // SAFETY: a C struct of integers and a pointer, for which all bits zero, as they still are if

@@ -169,10 +169,18 @@ fn arrived_bytes_are_one_event_until_more_arrive() {
     client.write(b"one").unwrap();
     assert!(event_for(&multiplexor, Token(5)).readable);
     assert_eq!(events_now(&multiplexor), [], "nothing is new, though nothing was read");
-    client.write(b"two").unwrap();
+    if support::SEES_BEHIND_UNREAD_BYTES {
+        client.write(b"two").unwrap();
+        let event = event_for(&multiplexor, Token(5));
+        assert!(event.readable && !event.hang_up, "{event:?}");
+        assert_eq!(read_bytes(&server, 3), b"one");
+    }
+    assert_eq!(read_bytes(&server, 3).len(), 3);
+    assert_eq!(events_now(&multiplexor), []);
+    client.write(b"three").unwrap();
     let event = event_for(&multiplexor, Token(5));
     assert!(event.readable && !event.hang_up, "{event:?}");
-    assert_eq!(read_bytes(&server, 6), b"onetwo");
+    assert_eq!(read_bytes(&server, 5), b"three");
     assert_eq!(events_now(&multiplexor), []);
 }
 
@@ -222,12 +230,17 @@ fn bytes_before_the_end_are_read_before_the_end() {
     event_for(&multiplexor, Token(3));
     client.write(b"bye").unwrap();
     drop(client);
+    if !support::SEES_BEHIND_UNREAD_BYTES {
+        assert_eq!(read_bytes(&server, 3), b"bye");
+    }
     let mut event = event_for(&multiplexor, Token(3));
     while !event.hang_up {
         event = event_for(&multiplexor, Token(3));
     }
     assert!(event.readable, "a hang-up is for the reader: {event:?}");
-    assert_eq!(read_bytes(&server, 3), b"bye");
+    if support::SEES_BEHIND_UNREAD_BYTES {
+        assert_eq!(read_bytes(&server, 3), b"bye");
+    }
     assert_eq!(server.read(&mut [0; 8]).unwrap(), Progress::Closed);
     assert_eq!(server.read(&mut [0; 8]).unwrap(), Progress::Closed);
 }
@@ -240,11 +253,12 @@ fn who_has_said_all_can_still_listen() {
     client.write(b"PING").unwrap();
     client.shut_down_write().unwrap();
     assert_eq!(client.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe);
-    let mut event = event_for(&multiplexor, Token(3));
-    while !event.hang_up {
-        event = event_for(&multiplexor, Token(3));
-    }
+    assert!(event_for(&multiplexor, Token(3)).readable);
     assert_eq!(read_bytes(&server, 4), b"PING");
+    // Nobody has to have read the end to be told of it, but it may have been told already.
+    if !support::SEES_BEHIND_UNREAD_BYTES {
+        while !event_for(&multiplexor, Token(3)).hang_up {}
+    }
     assert_eq!(server.read(&mut [0; 8]).unwrap(), Progress::Closed);
     assert_eq!(server.write(b"PONG").unwrap(), Progress::Moved(4));
     assert_eq!(read_bytes(&client, 4), b"PONG");

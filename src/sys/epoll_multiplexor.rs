@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::EVENTS_MAX;
-use crate::sys::call::check;
+use crate::sys::call::{check, poll_timeout_ms};
+use crate::sys::multiplexor::EVENTS_MAX;
 use crate::sys::{Event, ListenSocket, Socket, Token, Waker};
 
 /// The flags are positive in the kernel and negative in C when they use the highest bit.
@@ -87,7 +87,7 @@ impl Multiplexor {
         let mut buffer = self.buffer.borrow_mut();
         let (epoll, start) = (self.epoll.as_raw_fd(), buffer.as_mut_ptr());
         let room = i32::try_from(buffer.len()).unwrap_or(i32::MAX);
-        let timeout_ms = milliseconds(timeout_us);
+        let timeout_ms = poll_timeout_ms(timeout_us);
         // Without the C library's wrapper, as in `transfer_raw.rs`; the older call is not there
         // on every processor.
         let (mask, mask_size) = (std::ptr::null::<libc::sigset_t>(), 8);
@@ -121,25 +121,5 @@ fn event(entry: &libc::epoll_event) -> Event {
         readable: flags & READABLE != 0,
         writable: flags & WRITABLE != 0,
         hang_up: flags & HANG_UP != 0,
-    }
-}
-
-/// Rounded up: a wait that ended a little before its deadline would be begun again and again.
-fn milliseconds(timeout_us: Option<u64>) -> i32 {
-    timeout_us.map_or(-1, |us| i32::try_from(us.div_ceil(1000)).unwrap_or(i32::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_timeout_is_never_cut_short() {
-        assert_eq!(milliseconds(None), -1);
-        assert_eq!(milliseconds(Some(0)), 0);
-        assert_eq!(milliseconds(Some(1)), 1);
-        assert_eq!(milliseconds(Some(1000)), 1);
-        assert_eq!(milliseconds(Some(1001)), 2);
-        assert_eq!(milliseconds(Some(u64::MAX)), i32::MAX);
     }
 }

@@ -1,13 +1,12 @@
-//! Tells which sockets have something to do: epoll on Linux, kqueue on the BSDs and macOS.
+//! Tells which sockets have something to do: by epoll on Linux, kqueue on the BSDs and macOS, poll
+//! on any other Unix.
 //!
 //! The back ends share a shape, not a trait. Sockets are edge-triggered for both directions,
-//! join once and leave by being closed; listeners and wakers are level-triggered.
+//! join once and leave by being closed; listeners and wakers are level-triggered. What is new is
+//! told at the latest after a read that did not fill its room, or a write that was not taken
+//! whole; the end of a stream, when all before it has been read.
 
-#[cfg_attr(target_os = "linux", path = "epoll_multiplexor.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "kqueue_multiplexor.rs")]
-mod backend;
-
-pub use backend::Multiplexor;
+pub use super::platform::multiplexor::Multiplexor;
 
 /// The most events that one wait brings.
-const EVENTS_MAX: usize = 1024;
+pub(super) const EVENTS_MAX: usize = 1024;

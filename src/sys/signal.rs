@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::OnceLock;
 
-use super::call::{check, check_size, retry};
+use super::call::{check, check_size, poll_timeout_ms, retry};
 use super::clock::monotonic_us;
 use super::descriptor;
 use super::platform::errno_location;
@@ -106,8 +106,7 @@ impl Signals {
     fn poll(&self, timeout_us: Option<u64>) {
         let mut entry =
             libc::pollfd { fd: self.reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        let timeout_ms =
-            timeout_us.map_or(-1, |us| i32::try_from(us.div_ceil(1000)).unwrap_or(i32::MAX));
+        let timeout_ms = poll_timeout_ms(timeout_us);
         // Whatever it answers, the pipe and the clock are asked next.
         // SAFETY: `entry` is one entry, as the count says, and outlives the call.
         unsafe { libc::poll(&raw mut entry, 1, timeout_ms) };

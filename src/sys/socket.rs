@@ -10,7 +10,7 @@ use super::Progress;
 use super::call::{check, check_size, length_of, retry};
 use super::platform::{KEEP_IDLE, KEEP_INTERVAL_AND_COUNT, SEND_FLAGS};
 use super::raw_address::RawAddress;
-use super::transfer;
+use super::{attempts, transfer};
 
 /// The most slices that one write may gather; all systems take as many.
 const SLICES_MAX: usize = 1024;
@@ -33,10 +33,12 @@ impl Socket {
     pub fn read(&self, room: &mut [u8]) -> io::Result<Progress> {
         debug_assert!(!room.is_empty(), "the end could not be told from no room");
         let fd = self.0.as_raw_fd();
-        match retry(|| check_size(transfer::receive(fd, room))) {
+        let outcome = match retry(|| check_size(transfer::receive(fd, room))) {
             Ok(0) => Ok(Progress::Closed),
             other => progress(other),
-        }
+        };
+        attempts::note_read(fd);
+        outcome
     }
 
     /// Hands as many of `bytes` to the system as it takes now.
@@ -46,7 +48,9 @@ impl Socket {
     /// The connection is broken.
     pub fn write(&self, bytes: &[u8]) -> io::Result<Progress> {
         let fd = self.0.as_raw_fd();
-        progress(retry(|| check_size(transfer::send(fd, bytes))))
+        let outcome = progress(retry(|| check_size(transfer::send(fd, bytes))));
+        attempts::note_write(fd, bytes.len(), &outcome);
+        outcome
     }
 
     /// Hands the bytes of `slices` to the system in their order, as many as it takes now.
@@ -63,7 +67,11 @@ impl Socket {
         message.msg_iovlen = slices.len() as _;
         let fd = self.0.as_raw_fd();
         // SAFETY: `message` names `slices`, which outlive the call and are only read.
-        progress(retry(|| check_size(unsafe { libc::sendmsg(fd, &raw const message, SEND_FLAGS) })))
+        let sent =
+            retry(|| check_size(unsafe { libc::sendmsg(fd, &raw const message, SEND_FLAGS) }));
+        let outcome = progress(sent);
+        attempts::note_write_vectored(fd, slices, &outcome);
+        outcome
     }
 
     /// Sends small replies at once instead of waiting to fill a packet. A Unix socket always does.

@@ -21,9 +21,26 @@ pub(super) fn has_ipv6() -> bool {
 
 pub(super) fn know_localhost() {}
 
-/// epoll refuses it; kqueue takes it as a change of the token.
+const HAS_EPOLL: bool =
+    cfg!(all(target_os = "linux", not(any(feature = "kqueue", feature = "poll"))));
+const HAS_KQUEUE: bool = cfg!(all(
+    not(feature = "poll"),
+    any(
+        feature = "kqueue",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd",
+        target_os = "macos"
+    )
+));
+
+/// poll sees what is behind unread bytes only when they have been read.
+pub(super) const SEES_BEHIND_UNREAD_BYTES: bool = HAS_EPOLL || HAS_KQUEUE;
+
+/// epoll refuses it; the others take it as a change of the token.
 pub(super) fn check_second_join(result: io::Result<()>) {
-    if cfg!(target_os = "linux") {
+    if HAS_EPOLL {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::AlreadyExists);
     }
 }

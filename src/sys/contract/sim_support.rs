@@ -10,6 +10,8 @@ pub(super) fn let_time_pass() {
     World::advance_by(1000);
 }
 
+pub(super) const SEES_BEHIND_UNREAD_BYTES: bool = true;
+
 pub(super) fn has_ipv6() -> bool {
     true
 }

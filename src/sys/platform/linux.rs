@@ -1,20 +1,21 @@
-//! What has another name, or another unit, on Linux.
+//! What Linux is made of.
 
-/// A write to a broken connection is to be an error, not a signal.
-pub(in crate::sys) const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+#[path = "../epoll_multiplexor.rs"]
+pub(in crate::sys) mod multiplexor;
+#[path = "../descriptor_flags.rs"]
+pub(in crate::sys) mod descriptor;
+#[path = "../transfer_raw.rs"]
+pub(in crate::sys) mod transfer;
+#[path = "../no_attempts.rs"]
+pub(in crate::sys) mod attempts;
 
-/// How many seconds a connection is idle before the first keep-alive probe.
-pub(in crate::sys) const KEEP_IDLE: Option<libc::c_int> = Some(libc::TCP_KEEPIDLE);
+#[path = "linux_names.rs"]
+mod names;
 
-/// How many seconds lie between probes, and how many go unanswered before the end.
-pub(in crate::sys) const KEEP_INTERVAL_AND_COUNT: Option<(libc::c_int, libc::c_int)> =
-    Some((libc::TCP_KEEPINTVL, libc::TCP_KEEPCNT));
+pub(in crate::sys) use names::*;
 
-/// How many bytes are one of `ru_maxrss`.
-pub(in crate::sys) const RESIDENT_UNIT_BYTES: u64 = 1024;
-
-/// Where this thread's `errno` lives.
-pub(in crate::sys) fn errno_location() -> *mut libc::c_int {
-    // SAFETY: takes nothing, and gives a pointer that is good for as long as the thread lives.
-    unsafe { libc::__errno_location() }
+/// A new descriptor that counts what is written to it, or -1 and `errno`.
+pub(in crate::sys) fn open_event() -> Option<libc::c_int> {
+    // SAFETY: takes and gives integers only.
+    Some(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) })
 }

@@ -1,7 +1,19 @@
-//! What has another name, or another unit, on macOS.
+//! What macOS is made of, and what has another name, or another unit, there.
+
+#[path = "../kqueue_multiplexor.rs"]
+pub(in crate::sys) mod multiplexor;
+#[path = "../descriptor_fcntl.rs"]
+pub(in crate::sys) mod descriptor;
+#[path = "../transfer_libc.rs"]
+pub(in crate::sys) mod transfer;
+#[path = "../no_attempts.rs"]
+pub(in crate::sys) mod attempts;
 
 /// A write to a broken connection is to be an error, not a signal.
 pub(in crate::sys) const SEND_FLAGS: libc::c_int = 0;
+
+/// The option of a socket that says the same, for a system without such a flag.
+pub(in crate::sys) const NO_SIGNAL: Option<libc::c_int> = Some(libc::SO_NOSIGPIPE);
 
 /// How many seconds a connection is idle before the first keep-alive probe.
 pub(in crate::sys) const KEEP_IDLE: Option<libc::c_int> = Some(libc::TCP_KEEPALIVE);

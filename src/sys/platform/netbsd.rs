@@ -1,7 +1,19 @@
-//! What has another name, or another unit, on NetBSD.
+//! What NetBSD is made of, and what has another name, or another unit, there.
+
+#[path = "../kqueue_multiplexor.rs"]
+pub(in crate::sys) mod multiplexor;
+#[path = "../descriptor_flags.rs"]
+pub(in crate::sys) mod descriptor;
+#[path = "../transfer_libc.rs"]
+pub(in crate::sys) mod transfer;
+#[path = "../no_attempts.rs"]
+pub(in crate::sys) mod attempts;
 
 /// A write to a broken connection is to be an error, not a signal.
 pub(in crate::sys) const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+
+/// The option of a socket that says the same, for a system without such a flag.
+pub(in crate::sys) const NO_SIGNAL: Option<libc::c_int> = None;
 
 /// How many seconds a connection is idle before the first keep-alive probe.
 pub(in crate::sys) const KEEP_IDLE: Option<libc::c_int> = Some(libc::TCP_KEEPIDLE);
@@ -17,4 +29,9 @@ pub(in crate::sys) const RESIDENT_UNIT_BYTES: u64 = 1024;
 pub(in crate::sys) fn errno_location() -> *mut libc::c_int {
     // SAFETY: takes nothing, and gives a pointer that is good for as long as the thread lives.
     unsafe { libc::__errno() }
+}
+
+/// A new descriptor that counts what is written to it: not on this system.
+pub(in crate::sys) fn open_event() -> Option<libc::c_int> {
+    None
 }
