@@ -1,8 +1,9 @@
-//! What std lacks: ids that go stale, addresses as values, patterns, a small random generator.
+//! What std lacks: ids that go stale, addresses as values, patterns, small sorting, a random generator.
 //!
 //! Knows no operating system and no Redis.
 
 pub mod address;
 pub mod glob;
+pub mod order;
 pub mod random;
 pub mod slab;

@@ -22,6 +22,7 @@ use super::server_group::{GroupId, ServerGroup};
 use super::slot::{SLOTS, Slot};
 use super::topology::{SlotTable, Topology};
 use crate::base::address::Address;
+use crate::base::order;
 
 /// What an answer to CLUSTER NODES led to.
 #[derive(Debug)]
@@ -250,7 +251,7 @@ impl<'a> Refresh<'a> {
             refresh.nodes.push(Node { line, address, server: None });
         }
         // Where two lines mean the same server the first of them gets it.
-        refresh.nodes.sort_by_key(|node| {
+        order::sort_by_key(&mut refresh.nodes, |node| {
             let flags = node.line.flags;
             let dead = flags.fail || flags.no_address;
             (dead, node.line.link == Link::Disconnected, Reverse(node.line.epoch))
@@ -412,7 +413,7 @@ impl<'a> Refresh<'a> {
             }
         }
         for group in groups.values_mut() {
-            group.replicas.sort_unstable();
+            order::sort(&mut group.replicas);
         }
         self.draft.groups = groups.into_values().collect();
         self.draft.slots = Some(Arc::new(table));
@@ -424,7 +425,7 @@ impl<'a> Refresh<'a> {
     fn masters(&self) -> Vec<(&Node<'a>, ServerId)> {
         let masters = self.nodes.iter().filter(|node| node.is_master());
         let mut masters: Vec<_> = masters.filter_map(|node| Some((node, node.server?))).collect();
-        masters.sort_by_key(|(node, _)| (node.line.epoch, Reverse(&*node.line.id)));
+        order::sort_by_key(&mut masters, |(node, _)| (node.line.epoch, Reverse(&*node.line.id)));
         masters
     }
 
@@ -447,7 +448,7 @@ impl<'a> Refresh<'a> {
         inherit(false, &|group, server| group.master == Some(server));
         // New ones in the order of their slots, so that it does not depend on who was asked.
         let mut new: Vec<usize> = (0..ids.len()).filter(|index| ids[*index].is_none()).collect();
-        new.sort_by_key(|index| {
+        order::sort_by_key(&mut new, |index| {
             let line = masters[*index].0.line;
             let first = line.slots.iter().map(|range| *range.start()).min();
             (first.is_none(), first, &line.id)

@@ -10,6 +10,7 @@ use super::server::{Role, Server, ServerId, Standing};
 use super::server_group::{GroupId, Reader, Readers, ServerGroup};
 use super::topology::{SlotTable, Topology};
 use crate::base::address::Address;
+use crate::base::order;
 
 /// What kind of server an id was given to: the same address can be listed as both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +106,7 @@ impl Topology {
 
     /// Derives what choosing needs.
     pub(super) fn settle(&mut self) {
-        self.groups.sort_by_key(|group| group.id);
+        order::sort_by_key(&mut self.groups, |group| group.id);
         self.settle_servers();
         self.settle_readers();
         self.settle_slots();

@@ -9,6 +9,7 @@ use super::server::{Role, ServerId, Standing};
 use super::server_group::{GroupId, ServerGroup};
 use super::topology::Topology;
 use crate::base::address::Address;
+use crate::base::order;
 
 /// A replica or a Sentinel, as a Sentinel describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl Topology {
         for other in &mut draft.groups {
             other.replicas.retain(|id| !ids.contains(id));
         }
-        ids.sort_unstable();
+        order::sort(&mut ids);
         draft.group_to_change(group)?.replicas = ids;
         draft.drop_the_unnamed();
         draft.finish(self)
@@ -178,7 +179,7 @@ impl Topology {
             draft.edit(id)?.is_down = peer.is_down;
             ids.push(id);
         }
-        ids.sort_unstable();
+        order::sort(&mut ids);
         ids.dedup();
         draft.group_to_change(group)?.sentinels = ids;
         draft.drop_the_unnamed();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::dc::Wish;
 use super::health::Health;
 use super::server::ServerId;
+use crate::base::order;
 use crate::base::random::Random;
 
 /// Names a group. In a pool of fixed or Sentinel groups it is the place in the file; in a cluster
@@ -129,7 +130,7 @@ impl Readers {
     #[must_use]
     pub fn new(mut list: Vec<Reader>) -> Readers {
         list.truncate(Readers::MAX);
-        list.sort_by_key(|reader| reader.center.map(|(center, _)| center));
+        order::sort_by_key(&mut list, |reader| reader.center.map(|(center, _)| center));
         Readers { list }
     }
 

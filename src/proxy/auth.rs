@@ -7,6 +7,7 @@
 use std::fmt;
 use std::hint::black_box;
 
+use crate::base::order;
 use crate::conf::{AuthorityConf, IdentityConf};
 use crate::resp::command::{Access, Rights};
 
@@ -258,7 +259,7 @@ struct Prefixes(Vec<Box<[u8]>>);
 impl Prefixes {
     fn new(prefixes: &[Vec<u8>]) -> Prefixes {
         let mut sorted: Vec<&[u8]> = prefixes.iter().map(Vec::as_slice).collect();
-        sorted.sort_unstable();
+        order::sort(&mut sorted);
         let mut kept: Vec<Box<[u8]>> = Vec::new();
         for prefix in sorted {
             if !kept.last().is_some_and(|shorter| prefix.starts_with(shorter)) {

@@ -15,6 +15,7 @@ use super::Handler;
 use super::loss::Loss;
 use super::upkeep::{Chore, REFRESH_PAUSE_US};
 use crate::base::address::Address;
+use crate::base::order;
 use crate::pool::{
     GroupId, MasterSwitch, Peer, Role, Said, SentinelViews, ServerGroup, ServerId, Topology,
     Verdict, master_address,
@@ -129,7 +130,7 @@ impl Handler {
             let server = self.topology.server(*id);
             server.is_none_or(|server| server.is_down() || server.health().failures() > 0)
         };
-        ring.sort_by_key(is_unwell);
+        order::sort_by_key(&mut ring, is_unwell);
         ring
     }
 
@@ -363,7 +364,7 @@ impl Handler {
         }
         let peers = entries.filter_map(|entry| Peer::from_fields(&fields(entry.bytes())));
         let mut peers: Vec<Peer> = peers.collect();
-        peers.sort_unstable_by(|one, other| one.address.cmp(&other.address));
+        order::sort_by(&mut peers, |one, other| one.address.cmp(&other.address));
         // What it said the last time is not worked through again.
         let key = (question, group.id(), sentinel);
         let version = self.topology.version();

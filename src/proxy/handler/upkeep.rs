@@ -8,6 +8,7 @@ use super::super::replies;
 use super::super::request::{Awaiting, Errand, LinkId};
 use super::Handler;
 use super::loss::Loss;
+use crate::base::order;
 use crate::pool::{Failure, HostChoice, NodeLine, ServerId, parse_nodes};
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
@@ -81,7 +82,7 @@ impl Deadlines {
 fn view_of(nodes: &[NodeLine]) -> Vec<NodeLine> {
     let mut view = nodes.to_vec();
     view.iter_mut().for_each(|node| node.flags.myself = false);
-    view.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+    order::sort_by(&mut view, |one, other| one.id.cmp(&other.id));
     view
 }
 

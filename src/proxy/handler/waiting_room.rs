@@ -21,6 +21,7 @@ use super::super::request::{LinkId, Ticket};
 use super::Handler;
 use super::dispatch::{Message, no_server_reply};
 use super::upkeep::Chore;
+use crate::base::order;
 use crate::pool::{NoServer, Place, SLOTS, ServerGroup, ServerId, Topology};
 
 /// Who waits, and behind what.
@@ -164,7 +165,7 @@ impl WaitingRoom {
     fn tidy(&mut self) {
         if mem::take(&mut self.is_untidy) {
             let age = |waiting: &Waiting| (waiting.ticket.since_us, waiting.sequence);
-            self.waiting.make_contiguous().sort_by_key(age);
+            order::sort_by_key(self.waiting.make_contiguous(), age);
         }
     }
 
@@ -302,7 +303,7 @@ impl Handler {
                 changed.push((master, Place::Group(group)));
             }
         }
-        changed.sort_unstable_by_key(|(master, _)| *master);
+        order::sort_by_key(&mut changed, |(master, _)| *master);
         for places in changed.chunk_by(|one, next| one.0 == next.0) {
             let Some(pool) = self.pools.get(places[0].0.index()) else { continue };
             // One for each database.

@@ -10,6 +10,7 @@ use super::rows::{self, Row};
 use super::specs;
 use super::word::Word;
 use super::{Command, CommandId, Family, KeySpec, NO_LIMIT, Refusal, Rights, error_text, flag};
+use crate::base::order;
 
 /// Every command the proxy knows.
 #[derive(Clone, Debug)]
@@ -306,7 +307,7 @@ impl CommandTable {
         let names = self.iter().filter(|command| !command.is_subcommand());
         let mut names: Vec<_> = names.map(|command| (command.id, command.word)).collect();
         // The short ones first, so that each of them is found at its first place.
-        names.sort_by_key(|(_, word)| !word.is_short());
+        order::sort_by_key(&mut names, |(_, word)| !word.is_short());
         names.into_iter().for_each(|(id, word)| self.place(id, word));
     }
 
