@@ -5,8 +5,8 @@
 //! `request` what is in flight, `recent_writes` what a client may not read from a replica,
 //! `session` what a client is in the middle of, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
-//! become one, `cluster_view` the cluster as which we present ourselves, `handler` the loop that
-//! moves them all.
+//! become one, `cluster_view` the cluster as which we present ourselves, `giants` what is too
+//! large to share a link, `handler` the loop that moves them all.
 
 pub mod auth;
 pub mod info;
@@ -25,6 +25,7 @@ pub mod script_cache;
 pub mod settings;
 pub mod reload;
 pub mod shared;
+pub mod giants;
 pub mod handler;
 
 use std::sync::Arc;

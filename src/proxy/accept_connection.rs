@@ -8,6 +8,7 @@ use std::mem;
 
 use super::auth::IdentityId;
 use super::recent_writes::RecentWrites;
+use super::request::LinkId;
 use super::session::Session;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::request_parser::RequestParser;
@@ -40,6 +41,8 @@ pub struct AcceptConnection {
     pub session: Option<Box<Session>>,
     /// A large request that is complete and waits for its turn.
     pub held: Option<Buffer>,
+    /// The link that waits until this client has read some of a large reply.
+    pub fed_by: Option<LinkId>,
     /// Replies in order, on their way out.
     pub outbox: Outbox,
     /// Bytes of large replies to parts of its requests, which wait for the other parts.
@@ -107,6 +110,7 @@ impl AcceptConnection {
             inbox: None,
             session: None,
             held: None,
+            fed_by: None,
             outbox: Outbox::default(),
             merging: 0,
             active_us: now_us,

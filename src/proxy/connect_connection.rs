@@ -43,6 +43,10 @@ pub struct ConnectConnection {
     pub inbox: Option<Buffer>,
     /// The reply at the head is large and is passed on while it comes.
     pub streaming: bool,
+    /// That reply is very large.
+    pub is_giant: bool,
+    /// It is not read until its client has read what came before.
+    pub is_paused: bool,
     /// It is on the handler's list of links to flush at the end of the turn.
     pub listed: bool,
     /// When the server last sent something, in microseconds of the monotonic clock.
@@ -104,6 +108,8 @@ impl ConnectConnection {
             parser: ResponseParser::new(),
             inbox: None,
             streaming: false,
+            is_giant: false,
+            is_paused: false,
             listed: false,
             heard_us: 0,
             collected: Vec::new(),
@@ -175,6 +181,9 @@ impl ConnectConnection {
     /// When the first who waits for an answer has waited for `timeout_us`; `u64::MAX` is never.
     pub fn answer_deadline_us(&mut self, timeout_us: u64) -> u64 {
         self.timed = !self.awaiting.is_empty();
+        if self.is_paused {
+            return u64::MAX;
+        }
         let waits = |awaiting: &&Awaiting| awaiting.origin != Origin::Nobody;
         let first = self.awaiting.iter().filter(waits).map(Awaiting::asked_us).min();
         let first_us = first.map_or(u64::MAX, |since_us| since_us.saturating_add(timeout_us));
@@ -194,7 +203,9 @@ impl ConnectConnection {
             Some(front) => front.origin == Origin::Nobody || self.streaming,
             None => false,
         };
-        is_late && now_us >= self.heard_us.max(self.late_us).saturating_add(timeout_us)
+        is_late
+            && !self.is_paused
+            && now_us >= self.heard_us.max(self.late_us).saturating_add(timeout_us)
     }
 
     /// Takes out of the list who has waited for `timeout_us`; the answers, should they come, are

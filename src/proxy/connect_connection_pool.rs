@@ -48,6 +48,16 @@ impl ConnectConnectionPool {
         }
     }
 
+    /// From now on no link is shared for a database, until [`Self::share`] names another.
+    pub fn unshare(&mut self, database: u32) {
+        if self.shared(database).is_some() {
+            match database {
+                0 => self.first = None,
+                other => self.others[other as usize - 1] = None,
+            }
+        }
+    }
+
     /// Lends a private link, which is the borrower's alone until it is given back. It may have
     /// been lost meanwhile.
     pub fn borrow_private(&mut self, database: u32) -> Option<LinkId> {

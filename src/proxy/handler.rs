@@ -9,7 +9,7 @@
 //! `cluster_command` answers those who think that this is a cluster,
 //! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server, `round` asks the other handlers,
 //! `report` writes INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs replies with their requests and follows
-//! redirections, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
+//! redirections, `giants` keeps large replies from piling up, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 
 mod blocking;
@@ -18,6 +18,7 @@ mod config;
 mod dispatch;
 mod fan_out;
 mod follow;
+mod giants;
 mod intake;
 mod links;
 mod local;
@@ -39,6 +40,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::accept_connection::{AcceptConnection, Line};
 use super::connect_connection::ConnectConnection;
 use super::connect_connection_pool::ConnectConnectionPool;
+use super::giants::Giants;
 use super::request::{ClientId, LinkId, Ticket};
 use super::settings::Settings;
 use super::shared::{Mail, Shared};
@@ -105,6 +107,8 @@ pub struct Handler {
     arguments_again: Arguments,
     /// Where the large request that is being dispatched goes; whoever holds its buffer sends it.
     large_goes_to: Option<(LinkId, Ticket)>,
+    /// What has been answered with something very large.
+    giants: Giants,
     recorder: Recorder,
 }
 
@@ -166,6 +170,7 @@ impl Handler {
             lines: Vec::new(),
             arguments_again: Arguments::default(),
             large_goes_to: None,
+            giants: Giants::default(),
             recorder,
             settings,
             shared,

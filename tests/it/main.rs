@@ -24,6 +24,7 @@ mod errors;
 mod failover;
 mod families;
 mod fan_out;
+mod giants;
 mod health;
 mod house;
 mod inline;

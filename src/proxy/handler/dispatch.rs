@@ -172,6 +172,9 @@ impl Handler {
         if !is_plain && self.take_in_session(&request) {
             return Taken::Now;
         }
+        if !self.giants.is_empty() && self.giant_must_wait(&request) {
+            return Taken::Later;
+        }
         match command.family() {
             Family::Keyed if command.key_at_1() => self.forward_by_first_argument(&request),
             Family::Blocking | Family::StreamRead

@@ -556,11 +556,15 @@ impl Handler {
             client.intake = Intake::Open;
             self.eager_clients.push(id);
         }
+        let is_fed = client.fed_by.is_some();
         if let Some(line) = client.take_spare_line()
             && line.places() <= LINE_KEPT
             && self.lines.len() < LINES_KEPT
         {
             self.lines.push(line);
+        }
+        if is_fed {
+            self.speed_up(id);
         }
     }
 
@@ -577,6 +581,9 @@ impl Handler {
             );
             if let Some(session) = client.session {
                 self.close_session(&session);
+            }
+            if let Some(link) = client.fed_by {
+                self.abandon_giant(link);
             }
             self.set_load();
         }

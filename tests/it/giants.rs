@@ -1,0 +1,166 @@
+//! Values of many megabytes: whoever reads them slowly has them kept by the server, and not by
+//! the proxy, and nobody else waits for that.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    Client, Proxy, RedisCluster, SOON, bulk, ok, original_differs, shared_cluster, simple,
+    wait_until, wire,
+};
+
+const SIZE: usize = 16 << 20;
+
+/// A value in which no two places look alike.
+fn value() -> String {
+    (0u32..).map(|number| format!("{number:07x}.")).take(SIZE / 8).collect()
+}
+
+/// A node with a giant, and a proxy, both for one test alone.
+fn giant() -> (RedisCluster, Proxy, String) {
+    let cluster = RedisCluster::start(1, 0);
+    let proxy = Proxy::start(&format!("WorkerThreads 1\n{}", cluster.conf()));
+    proxy.wait_for_servers(1);
+    let value = value();
+    // Not through the proxy, whose memory is looked at.
+    assert_eq!(cluster.node(0).client().cmd(&["SET", "giant", &value]), ok());
+    (cluster, proxy, value)
+}
+
+/// Asks for the giant and reads its beginning.
+fn begin(proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    client.send(wire(&["GET", "giant"]));
+    wait_until(SOON, "the first bytes", || client.has_something());
+    client
+}
+
+#[test]
+fn slow_readers_of_a_giant_leave_it_with_the_server() {
+    if original_differs("buffers it whole for each of them") {
+        return;
+    }
+    let (_cluster, mut proxy, value) = giant();
+    let mut witness = proxy.client();
+    assert_eq!(witness.line("SET small 1"), ok());
+    let before_kb = proxy.process().resident_kb();
+    let mut readers: Vec<Client> = (0..4).map(|_| begin(&proxy)).collect();
+    let until = Instant::now() + Duration::from_millis(700);
+    let mut peak_kb = 0;
+    while Instant::now() < until {
+        assert_eq!(witness.line("GET small"), bulk("1"));
+        peak_kb = peak_kb.max(proxy.process().resident_kb());
+    }
+    for reader in &mut readers {
+        assert!(reader.reply() == bulk(&value), "not what was stored");
+        assert_eq!(reader.line("GET small"), bulk("1"));
+    }
+    peak_kb = peak_kb.max(proxy.process().resident_kb());
+    let grown_kb = peak_kb.saturating_sub(before_kb);
+    assert!(grown_kb < 12 * 1024, "{grown_kb} KB for four readers of {SIZE} bytes");
+}
+
+#[test]
+fn what_stands_behind_a_giant_is_answered() {
+    if original_differs("lets them wait for the slow reader") {
+        return;
+    }
+    let (_cluster, proxy, value) = giant();
+    let mut others: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
+    assert_eq!(others[0].line("SET small 1"), ok());
+    let mut reader = proxy.client();
+    reader.send(wire(&["GET", "giant"]));
+    for (number, other) in others.iter_mut().enumerate() {
+        // Reads are asked for elsewhere, writes are not; both come.
+        let write = ["SET", &format!("written:{number}"), "1"].map(str::to_owned);
+        let lines = [wire(&["GET", "small"]), wire(&write), wire(&["GET", "small"])].concat();
+        other.send(if number % 2 == 0 { lines } else { wire(&["GET", "small"]) });
+    }
+    for (number, other) in others.iter_mut().enumerate() {
+        assert_eq!(other.reply(), bulk("1"));
+        if number % 2 == 0 {
+            assert_eq!((other.reply(), other.reply()), (ok(), bulk("1")));
+        }
+    }
+    assert!(reader.reply() == bulk(&value), "not what was stored");
+    for (number, other) in others.iter_mut().enumerate().step_by(2) {
+        assert_eq!(other.cmd(&["GET", &format!("written:{number}")]), bulk("1"));
+    }
+}
+
+#[test]
+fn one_client_gets_its_giants_and_the_rest_in_order() {
+    let (_cluster, proxy, value) = giant();
+    let mut client = proxy.client();
+    for round in 0..3 {
+        let number = round.to_string();
+        client.send(
+            [
+                wire(&["SET", "small", &number]),
+                wire(&["GET", "giant"]),
+                wire(&["GET", "small"]),
+                wire(&["APPEND", "small", "x"]),
+                wire(&["GET", "giant"]),
+                wire(&["GET", "small"]),
+            ]
+            .concat(),
+        );
+        assert_eq!(client.reply(), ok());
+        assert!(client.reply() == bulk(&value));
+        assert_eq!(client.reply(), bulk(&number));
+        assert_eq!(client.reply().number(), 2);
+        assert!(client.reply() == bulk(&value));
+        assert_eq!(client.reply(), bulk(format!("{number}x")));
+    }
+}
+
+#[test]
+fn who_leaves_in_the_middle_of_a_giant_is_forgotten() {
+    let (_cluster, proxy, value) = giant();
+    let before = proxy.figure("ClientConnections");
+    for _ in 0..10 {
+        // Several at once: one is read from, others wait behind it.
+        let _readers = [begin(&proxy), begin(&proxy), begin(&proxy)];
+    }
+    wait_until(SOON, "all of them to be gone", || proxy.figure("ClientConnections") <= before);
+    let mut client = proxy.client();
+    assert!(client.cmd(&["GET", "giant"]) == bulk(&value));
+    assert_eq!(client.line("SET small 1"), ok());
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_of_a_giant_ends_its_readers_only() {
+    if original_differs("buffers it whole for each of them") {
+        return;
+    }
+    let (mut cluster, proxy, _) = giant();
+    let mut idle = proxy.client();
+    let mut readers: Vec<Client> = (0..3).map(|_| begin(&proxy)).collect();
+    cluster.node_mut(0).kill();
+    for reader in &mut readers {
+        // What it has got cannot be taken back, so the end of the connection has to tell.
+        assert!(reader.try_reply().is_err());
+    }
+    assert_eq!(idle.line("PING"), simple("PONG"));
+}
+
+#[test]
+fn arrays_without_end_are_giants_too() {
+    let proxy = Proxy::for_cluster(shared_cluster());
+    let mut client = proxy.client();
+    let element = "e".repeat(1000);
+    for _ in 0..40 {
+        let mut words = vec!["RPUSH", "giants:list"];
+        words.resize(102, &element);
+        client.cmd(&words);
+    }
+    let mut slow = proxy.client();
+    for _ in 0..3 {
+        slow.send(wire(&["LRANGE", "giants:list", "0", "-1"]));
+    }
+    wait_until(SOON, "the first bytes", || slow.has_something());
+    assert_eq!(client.cmd(&["LLEN", "giants:list"]).number(), 4000);
+    for _ in 0..3 {
+        assert_eq!(slow.reply().elements().len(), 4000);
+    }
+    assert_eq!(client.cmd(&["DEL", "giants:list"]).number(), 1);
+}
