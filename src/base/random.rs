@@ -27,6 +27,16 @@ impl Random {
         self.state.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
+    /// So many hexadecimal digits.
+    pub fn hex(&mut self, digits: usize) -> String {
+        let mut text = String::new();
+        while text.len() < digits {
+            text += &format!("{:016x}", self.next_u64());
+        }
+        text.truncate(digits);
+        text
+    }
+
     /// A number from 0 to `bound - 1`; 0 when `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64

@@ -102,10 +102,7 @@ impl Node {
         let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        let mut random = Random::new(hash.wrapping_add(salt));
-        let mut digits: String = (0..3).map(|_| format!("{:016x}", random.next_u64())).collect();
-        digits.truncate(ID_DIGITS);
-        digits
+        Random::new(hash.wrapping_add(salt)).hex(ID_DIGITS)
     }
 }
 
@@ -146,8 +143,8 @@ pub fn info(coverage: Coverage) -> String {
 /// The number of the last slot.
 const LAST_SLOT: i64 = SLOTS as i64 - 1;
 
-/// The length of an id.
-const ID_DIGITS: usize = 40;
+/// The length of an id, in hexadecimal digits.
+pub const ID_DIGITS: usize = 40;
 
 #[cfg(test)]
 mod tests {

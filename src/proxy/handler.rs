@@ -55,6 +55,7 @@ use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
 use intake::Reader;
+use report::Reports;
 use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
 use waiting_room::WaitingRoom;
@@ -92,6 +93,7 @@ pub struct Handler {
     /// The time at the top of this turn: the only clock that requests see.
     now_us: u64,
     deadlines: Deadlines,
+    reports: Reports,
     room: WaitingRoom,
     draining: bool,
     /// Who must be looked after before the turn ends: something to send, or something to end.
@@ -160,6 +162,7 @@ impl Handler {
             random: Random::new(random::seed()),
             now_us,
             deadlines: Deadlines::default(),
+            reports: Reports::default(),
             room: WaitingRoom::default(),
             draining: false,
             busy_clients: Vec::new(),

@@ -3,11 +3,23 @@
 //! `query` tells what was asked for; the other functions turn values into the text of the bulk
 //! reply. Whoever asks for the values may leave out those of sections that are not shown.
 //!
+//! predixy's sections are here, Redis's in `redis`, for which `figures` adds up what servers say;
+//! `section` has the names of both.
+//!
 //! predixy's exporters read this, so its sections and fields keep their names, their order, their
 //! lone line feeds and their empty lines. Fields of our own come after predixy's in a section.
 
+mod figures;
+mod redis;
+mod section;
+
 use std::fmt::{self, Write as _};
 
+pub use figures::Figures;
+pub use redis::{Rates, RedisInfo, concerns_replicas, question, sections as redis_sections};
+pub use section::{Section, Sections};
+
+use super::request::ClientId;
 use crate::stats::{Distribution, HandlerTotals, ServerTotals};
 use crate::sys::clock::LocalTime;
 use crate::sys::resource::Usage;
@@ -41,50 +53,12 @@ pub enum Query<'a> {
     Wrong,
 }
 
-/// The sections to be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sections {
-    /// Every one.
-    All,
-    /// This one.
-    One(Section),
-    /// Nobody knows the name: the reply is empty.
-    None,
-}
-
-/// A part of the text, under a heading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
-    /// Who we are.
-    Proxy,
-    /// What we use.
-    SystemResource,
-    /// What we have done.
-    Stats,
-    /// What we have done with each server.
-    Servers,
-    /// How long it took.
-    LatencyMonitor,
-}
-
-impl Sections {
-    /// Whether this section is to be shown.
-    #[must_use]
-    pub fn has(self, section: Section) -> bool {
-        match self {
-            Sections::All => true,
-            Sections::One(one) => one == section,
-            Sections::None => false,
-        }
-    }
-}
-
 /// What these arguments, those after the command word, ask for.
 ///
-/// For sections only the first counts. `default` and `everything` are from Redis.
+/// Of several sections each is shown, once. What is no section is decided by the first word.
 pub fn query<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> Query<'a> {
     let mut arguments = arguments.into_iter();
-    let Some(what) = arguments.next() else { return Query::Sections(Sections::All) };
+    let Some(what) = arguments.next() else { return Query::Sections(Sections::DEFAULT) };
     let is = |name: &str| what.eq_ignore_ascii_case(name.as_bytes());
     if is("latency") {
         return match (arguments.next(), arguments.next()) {
@@ -101,21 +75,25 @@ pub fn query<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> Query<'a> {
     if is("resetstats") {
         return Query::ResetStats;
     }
-    Query::Sections(if is("all") || is("default") || is("everything") {
-        Sections::All
-    } else if is("proxy") || is("server") {
-        Sections::One(Section::Proxy)
-    } else if is("systemresource") {
-        Sections::One(Section::SystemResource)
-    } else if is("stats") {
-        Sections::One(Section::Stats)
-    } else if is("servers") {
-        Sections::One(Section::Servers)
-    } else if is("latencymonitor") {
-        Sections::One(Section::LatencyMonitor)
-    } else {
-        Sections::None
-    })
+    let named = Sections::named(what);
+    Query::Sections(arguments.fold(named, |all, name| all.and(Sections::named(name))))
+}
+
+/// One INFO whose answer has to be put together first.
+#[derive(Clone, Copy, Debug)]
+pub struct Report {
+    /// Who asked.
+    pub client: ClientId,
+    /// The number of the request among those of that client.
+    pub sequence: u32,
+    /// What is to be shown.
+    pub sections: Sections,
+    /// Clients that wait for a command that blocks.
+    pub blocked_clients: u64,
+    /// Clients that watch keys.
+    pub watching_clients: u64,
+    /// How many masters were asked; they are the first parts.
+    pub masters_asked: usize,
 }
 
 /// All there is to show.
@@ -182,7 +160,7 @@ pub struct ServerInfo<'a> {
     pub totals: ServerTotals,
 }
 
-/// The text of these sections.
+/// The text of those of these sections that are predixy's.
 #[must_use]
 pub fn sections(sections: Sections, info: &Info<'_>) -> String {
     let mut text = Text::default();
@@ -458,7 +436,7 @@ mod tests {
 
     #[track_caller]
     fn check(section: Section, want: &str) {
-        assert_eq!(sections(Sections::One(section), &info()), want);
+        assert_eq!(sections(Sections::of(&[section]), &info()), want);
     }
 
     #[test]
@@ -468,27 +446,27 @@ mod tests {
         check(Section::Stats, STATS);
         check(Section::Servers, SERVERS);
         check(Section::LatencyMonitor, LATENCY);
-        assert_eq!(sections(Sections::None, &info()), "");
+        assert_eq!(sections(Sections::NONE, &info()), "");
     }
 
     #[test]
     fn all_sections_follow_each_other() {
         let want = [PROXY, RESOURCE, STATS, SERVERS, LATENCY].concat();
-        assert_eq!(sections(Sections::All, &info()), want);
+        assert_eq!(sections(Sections::ALL, &info()), want);
     }
 
     #[test]
     fn what_there_is_none_of_leaves_its_heading() {
         let info = Info { servers: vec![], latencies: vec![], ..info() };
-        assert_eq!(sections(Sections::One(Section::Servers), &info), "# Servers\n\n");
-        assert_eq!(sections(Sections::One(Section::LatencyMonitor), &info), "# LatencyMonitor\n");
+        assert_eq!(sections(Sections::of(&[Section::Servers]), &info), "# Servers\n\n");
+        assert_eq!(sections(Sections::of(&[Section::LatencyMonitor]), &info), "# LatencyMonitor\n");
     }
 
     #[test]
     fn an_unused_monitor_leaves_its_name() {
         let unused = distribution(&[100], &[(0, 0), (0, 0)]);
         let info = Info { latencies: vec![("get", unused)], ..info() };
-        let text = sections(Sections::One(Section::LatencyMonitor), &info);
+        let text = sections(Sections::of(&[Section::LatencyMonitor]), &info);
         assert_eq!(text, "# LatencyMonitor\nLatencyMonitorName:get\n\n");
     }
 
@@ -497,14 +475,14 @@ mod tests {
         let mut info = info();
         info.resource.usage = None;
         let want = "# SystemResource\nUsedMemory:30152\nMaxMemory:104857600\n\n";
-        assert_eq!(sections(Sections::One(Section::SystemResource), &info), want);
+        assert_eq!(sections(Sections::of(&[Section::SystemResource]), &info), want);
     }
 
     #[test]
     fn servers_are_told_apart() {
         let failed = ServerInfo { role: "slave", dc: "bj", is_fail: true, ..server("10.0.0.1:1") };
         let info = Info { servers: vec![server("127.0.0.1:6380"), failed], ..info() };
-        let text = sections(Sections::One(Section::Servers), &info);
+        let text = sections(Sections::of(&[Section::Servers]), &info);
         let want =
             "RecvBytes:222\n\nServer:10.0.0.1:1\nRole:slave\nGroup:g1\nDC:bj\nCurrentIsFail:1\n";
         assert!(text.contains(want) && text.ends_with("RecvBytes:222\n\n\n"), "{text}");
@@ -513,7 +491,7 @@ mod tests {
     #[test]
     fn our_own_fields_come_last() {
         let info = Info { more_stats: vec![("Refused", 7)], ..info() };
-        let text = sections(Sections::One(Section::Stats), &info);
+        let text = sections(Sections::of(&[Section::Stats]), &info);
         assert!(text.ends_with("TotalSendClientBytes:215\nRefused:7\n\n"), "{text}");
     }
 
@@ -521,7 +499,7 @@ mod tests {
     fn a_name_cannot_pretend_to_be_a_field() {
         let named = ServerInfo { group: "g\nAccept:1\r", ..server("127.0.0.1:6380") };
         let text =
-            sections(Sections::One(Section::Servers), &Info { servers: vec![named], ..info() });
+            sections(Sections::of(&[Section::Servers]), &Info { servers: vec![named], ..info() });
         assert!(text.contains("\nGroup:g Accept:1 \nDC:\n"), "{text}");
     }
 
@@ -537,24 +515,30 @@ mod tests {
 
     #[test]
     fn sections_are_selected_as_by_predixy() {
-        check_query(&[], Query::Sections(Sections::All));
+        check_query(&[], Query::Sections(Sections::DEFAULT));
         for (name, section) in [
             ("proxy", Section::Proxy),
-            ("Server", Section::Proxy),
             ("SYSTEMRESOURCE", Section::SystemResource),
-            ("stats", Section::Stats),
             ("servers", Section::Servers),
             ("LatencyMonitor", Section::LatencyMonitor),
         ] {
-            check_query(&[name], Query::Sections(Sections::One(section)));
-            check_query(&[name, "stats", "servers"], Query::Sections(Sections::One(section)));
+            check_query(&[name], Query::Sections(Sections::of(&[section])));
         }
-        check_query(&["All"], Query::Sections(Sections::All));
-        check_query(&["everything"], Query::Sections(Sections::All));
-        check_query(&["default"], Query::Sections(Sections::All));
-        check_query(&["bogus", "stats"], Query::Sections(Sections::None));
-        check_query(&[""], Query::Sections(Sections::None));
+        check_query(&["All"], Query::Sections(Sections::ALL));
+        check_query(&["bogus"], Query::Sections(Sections::NONE));
+        check_query(&[""], Query::Sections(Sections::NONE));
         check_query(&["ResetStats", "x"], Query::ResetStats);
+    }
+
+    #[test]
+    fn names_of_redis_add_to_those_of_predixy() {
+        let both = |one, other| Query::Sections(Sections::of(&[one, other]));
+        check_query(&["Server"], both(Section::Proxy, Section::RedisServer));
+        check_query(&["stats"], both(Section::Stats, Section::RedisStats));
+        check_query(&["keyspace", "CPU"], both(Section::Cpu, Section::Keyspace));
+        check_query(&["keyspace", "bogus", "cpu"], both(Section::Cpu, Section::Keyspace));
+        check_query(&["default"], Query::Sections(Sections::DEFAULT));
+        check_query(&["cpu", "everything"], Query::Sections(Sections::ALL));
     }
 
     #[test]
@@ -667,7 +651,7 @@ mod tests {
     #[test]
     fn the_exporter_of_predixy_can_read_it() {
         let info = Info { more_stats: vec![("Refused", 7)], ..info() };
-        let scraped = scrape(&sections(Sections::All, &info));
+        let scraped = scrape(&sections(Sections::ALL, &info));
         for (name, want) in [
             ("UsedMemory", 30_152.0),
             ("MaxMemory", 104_857_600.0),

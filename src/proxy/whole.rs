@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::info::Report;
 use super::merge;
 use super::request::{ClientId, Ticket};
 use crate::pool::{GroupId, Place, ServerId};
@@ -59,6 +60,8 @@ pub enum Purpose {
     },
     /// RANDOMKEY: while there is none, another group is asked.
     RandomKey(KeySearch),
+    /// INFO: what servers say of themselves is part of what is shown.
+    Report(Box<Report>),
     /// SCRIPT LOAD: the script is remembered.
     LoadScript {
         /// Its text.
@@ -134,6 +137,12 @@ impl Whole {
     pub fn for_groups(client: ClientId, sequence: u32, merge: Merge, groups: Vec<GroupId>) -> Self {
         let parts = groups.len();
         Whole::with_order(client, sequence, merge, parts, Order::Groups(groups), Memory::default())
+    }
+
+    /// The same for a request that has one part for each of some servers, whoever they are; what
+    /// is lost with its link is not asked from others.
+    pub fn for_servers(client: ClientId, sequence: u32, parts: usize) -> Self {
+        Whole::new(client, sequence, Merge::Same, parts, Memory::default())
     }
 
     fn with_order(

@@ -27,6 +27,7 @@ mod fan_out;
 mod giants;
 mod health;
 mod house;
+mod info_sections;
 mod inline;
 mod isolation;
 mod long_keys;

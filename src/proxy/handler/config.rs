@@ -26,6 +26,22 @@ const HELP: &[&str] = &[
     "    Print this help.",
 ];
 
+/// How many databases there are: tools for people ask by this name.
+const DATABASES: &str = "databases";
+
+/// Settings of servers that clients and tools want to know, and that are no secret. The proxy has
+/// none of these names.
+const OF_SERVERS: &[&str] = &["save", "appendonly", "maxmemory-policy", "notify-keyspace-events"];
+
+/// Whether a CONFIG GET asks for settings of the servers and nothing else. Patterns are for those
+/// of the proxy.
+pub(super) fn is_for_servers(request: &Request<'_>) -> bool {
+    let mut names = (2..request.arguments.count()).map(|index| request.argument(index));
+    let is_of_servers =
+        |name: &[u8]| OF_SERVERS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+    names.all(is_of_servers)
+}
+
 impl Handler {
     pub(super) fn config(
         &mut self,
@@ -63,6 +79,13 @@ impl Handler {
         // Not those that this handler goes by: somebody else may just have changed some.
         let settings = self.shared.settings.load();
         let asked = || GLOBAL.iter().filter(|setting| is_asked_for(setting.name));
+        if request.arguments.count() == 3
+            && request.argument(2).eq_ignore_ascii_case(DATABASES.as_bytes())
+        {
+            let databases = i64::from(settings.conf.pool.common.databases);
+            reply.array(2).bulk(DATABASES.as_bytes()).bulk_number(databases);
+            return;
+        }
         reply.array(2 * asked().count());
         for setting in asked() {
             reply.bulk(setting.name.as_bytes()).bulk(setting.show(&settings.conf).as_bytes());

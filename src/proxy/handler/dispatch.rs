@@ -8,12 +8,13 @@ use super::super::connect_connection_pool::ConnectConnectionPool;
 use super::super::replies;
 use super::super::request::{ClientId, Origin, Ticket};
 use super::super::whole::{Memory, Whole};
-use super::Handler;
 use super::waiting_room::Parcel;
+use super::{Handler, config};
 use crate::base::slab::Slab;
 use crate::pool::{NoServer, Place, ServerId};
 use crate::resp::command::{
-    ClusterCommand, Command, CommandTable, Family, KeysError, Merge, error_text,
+    ClusterCommand, Command, CommandTable, ConfigCommand, Family, KeysError, LocalCommand, Merge,
+    error_text,
 };
 use crate::resp::request_parser::Arguments;
 use crate::resp::scan::CRLF;
@@ -193,6 +194,11 @@ impl Handler {
             Family::AnyServer => self.forward_anywhere(&request),
             Family::OneMaster => self.ask_one_master(&request),
             Family::Cluster(command) => self.cluster_command(command, &request),
+            Family::Local(LocalCommand::Config(ConfigCommand::Get))
+                if config::is_for_servers(&request) =>
+            {
+                self.ask_one_master(&request);
+            }
             Family::Local(local) => self.answer_locally(local, &request),
             Family::Transaction(command) => {
                 return self.take_transaction_command(command, &request);

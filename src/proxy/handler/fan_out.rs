@@ -157,8 +157,8 @@ impl Handler {
         }
     }
 
-    /// All parts of a request are answered.
-    fn complete(&mut self, id: WholeId) {
+    /// All parts of a request are answered, or nobody waits for the rest.
+    pub(super) fn complete(&mut self, id: WholeId) {
         let Some(mut whole) = self.wholes.remove(id) else { return };
         if let Some(client) = self.clients.get_mut(whole.client) {
             client.merging = client.merging.saturating_sub(whole.charged);
@@ -168,6 +168,7 @@ impl Handler {
             Purpose::Scan { group, generation, answered_by } => {
                 self.finish_scan(&whole, (group, generation), answered_by);
             }
+            Purpose::Report(report) => self.finish_report(id, &whole, &report),
             Purpose::LoadScript { body } => self.finish_load_script(whole, &body),
             Purpose::RandomKey(search) => self.finish_random_key(&whole, search),
         }

@@ -11,15 +11,13 @@ use super::super::request::ClientId;
 use super::super::shared::{Mail, Shared};
 use super::Handler;
 
-/// Makes the reply of all the answers, which come in no particular order.
-type Finish<T> = Box<dyn FnOnce(&mut Handler, Vec<T>) -> Vec<u8> + Send>;
+/// What is done with all the answers, which come in no particular order.
+type Finish<T> = Box<dyn FnOnce(&mut Handler, Vec<T>) + Send>;
 
 /// One question that goes round.
 struct Round<T: Send + 'static> {
     shared: Arc<Shared>,
     asker: usize,
-    client: ClientId,
-    sequence: u32,
     answers: Mutex<Vec<T>>,
     finish: Mutex<Option<Finish<T>>>,
 }
@@ -35,16 +33,25 @@ impl Handler {
         ask: impl Fn(&mut Handler) -> T + Send + Sync + 'static,
         finish: impl FnOnce(&mut Handler, Vec<T>) -> Vec<u8> + Send + 'static,
     ) {
+        self.ask_round(ask, move |handler, answers| {
+            let reply = finish(handler, answers);
+            handler.answer(client, sequence, &reply);
+        });
+    }
+
+    /// The same for what does not make the reply at once: `finish` sees to it.
+    pub(super) fn ask_round<T: Send + 'static>(
+        &mut self,
+        ask: impl Fn(&mut Handler) -> T + Send + Sync + 'static,
+        finish: impl FnOnce(&mut Handler, Vec<T>) + Send + 'static,
+    ) {
         let own = ask(self);
         if self.shared.handlers.len() == 1 || self.shared.is_stopping() {
-            let reply = finish(self, vec![own]);
-            return self.answer(client, sequence, &reply);
+            return finish(self, vec![own]);
         }
         let round = Arc::new(Round {
             shared: Arc::clone(&self.shared),
             asker: self.index,
-            client,
-            sequence,
             answers: Mutex::new(vec![own]),
             finish: Mutex::new(Some(Box::new(finish) as Finish<T>)),
         });
@@ -67,12 +74,9 @@ impl<T: Send + 'static> Drop for Round<T> {
     fn drop(&mut self) {
         let answers = mem::take(self.answers.get_mut().unwrap_or_else(PoisonError::into_inner));
         let finish = self.finish.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let (client, sequence) = (self.client, self.sequence);
         if let Some(finish) = finish {
-            self.shared.handlers[self.asker].post(Mail::Run(Box::new(move |handler| {
-                let reply = finish(handler, answers);
-                handler.answer(client, sequence, &reply);
-            })));
+            let run = move |handler: &mut Handler| finish(handler, answers);
+            self.shared.handlers[self.asker].post(Mail::Run(Box::new(run)));
         }
     }
 }

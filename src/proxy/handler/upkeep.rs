@@ -27,6 +27,8 @@ pub(super) enum Chore {
     Refresh,
     /// A failed server is to be tried again.
     Probe,
+    /// Servers that were asked about themselves have had their time.
+    Report,
     /// Clients that seemed to leave while they were blocked are to be looked at.
     Leaving,
     /// Accepting, which was paused, goes on.
@@ -115,6 +117,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Clients) {
             self.check_clients();
+        }
+        if now_us >= self.deadlines.of(Chore::Report) {
+            self.check_reports();
         }
         if now_us >= self.deadlines.of(Chore::Leaving) {
             self.drop_leaving();
