@@ -24,6 +24,8 @@ pub mod scan_cursor;
 pub mod script_cache;
 pub mod settings;
 pub mod reload;
+pub mod hot_keys;
+pub mod slow_log;
 pub mod shared;
 pub mod giants;
 pub mod handler;

@@ -64,6 +64,42 @@ pub struct ConnectConnection {
     /// Since when its server is known to be gone, in microseconds of the monotonic clock; 0 is
     /// not at all.
     pub retired_us: u64,
+    /// What could not be sent at once, and when it was; there is seldom any.
+    pub delays: Option<Box<Delays>>,
+}
+
+/// When the kernel has taken what it did not take at once.
+#[derive(Debug, Default)]
+pub struct Delays {
+    /// Offsets in the log, and when what lies before them was sent, in microseconds of the
+    /// monotonic clock. What lies before the first was sent at once.
+    marks: VecDeque<(u64, u64)>,
+    /// What lies before this offset, and behind the first mark, was not sent at once.
+    until: u64,
+}
+
+/// So many marks are kept; what was sent before is answered soon.
+const MARKS_MAX: usize = 32;
+
+impl Delays {
+    /// What lies before `offset` is sent by now.
+    fn mark(&mut self, offset: u64, now_us: u64) {
+        match self.marks.back() {
+            // The first mark: what lies before it was not delayed.
+            None => self.marks.push_back((offset, 0)),
+            Some((last, _)) if *last < offset => self.marks.push_back((offset, now_us)),
+            Some(_) => {}
+        }
+        if self.marks.len() > MARKS_MAX {
+            self.marks.pop_front();
+        }
+    }
+
+    /// When what lies before `offset` was sent; 0 is at once.
+    fn sent_us(&self, offset: u64) -> u64 {
+        let mark = self.marks.iter().find(|(sent, _)| offset <= *sent);
+        mark.map_or(0, |(_, sent_us)| *sent_us)
+    }
 }
 
 /// How far a link has come.
@@ -118,6 +154,7 @@ impl ConnectConnection {
             timed: false,
             late_us: 0,
             retired_us: 0,
+            delays: None,
         }
     }
 
@@ -230,6 +267,42 @@ impl ConnectConnection {
         awaiting.offset + u64::from(awaiting.length) <= self.log.sent()
     }
 
+    /// The link has been flushed: notes what the kernel did not take, and when it has.
+    #[inline]
+    pub fn note_flush(&mut self, before: u64, now_us: u64) {
+        if self.log.unsent() > 0 || self.delays.is_some() {
+            self.note_delay(before, now_us);
+        }
+    }
+
+    #[cold]
+    fn note_delay(&mut self, before: u64, now_us: u64) {
+        let delays = self.delays.get_or_insert_with(|| {
+            let mut delays = Box::new(Delays::default());
+            delays.mark(before, 0);
+            delays
+        });
+        if self.log.unsent() > 0 {
+            delays.mark(self.log.sent(), now_us);
+            delays.until = self.log.end();
+            return;
+        }
+        if before < delays.until {
+            return delays.mark(self.log.sent(), now_us);
+        }
+        let answered = self.awaiting.front().map_or(self.log.end(), |front| front.offset);
+        if delays.marks.back().is_none_or(|(last, _)| *last <= answered) {
+            self.delays = None;
+        }
+    }
+
+    /// When the kernel had taken the whole of this request, in microseconds of the monotonic
+    /// clock; 0 is in the turn in which it came.
+    pub fn sent_us(&self, awaiting: &Awaiting) -> u64 {
+        let end = awaiting.offset + u64::from(awaiting.length);
+        self.delays.as_ref().map_or(0, |delays| delays.sent_us(end))
+    }
+
     /// Whether the kernel has taken nothing of this request: it is safe to send it elsewhere.
     pub fn never_sent(&self, awaiting: &Awaiting) -> bool {
         awaiting.offset >= self.log.sent()
@@ -274,5 +347,23 @@ impl Awaiting {
             hops: self.hops.saturating_add(1),
             repeatable: self.repeatable,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_held_up_is_known_by_its_place() {
+        let mut delays = Delays::default();
+        // Up to 100 all went at once; then some at 5, the rest at 9.
+        [(100, 0), (100, 3), (150, 5), (150, 6), (300, 9)]
+            .iter()
+            .for_each(|(offset, now_us)| delays.mark(*offset, *now_us));
+        let sent = [50, 100, 101, 150, 151, 300, 301].map(|offset| delays.sent_us(offset));
+        assert_eq!(sent, [0, 0, 5, 5, 9, 9, 0]);
+        (301..400).for_each(|offset| delays.mark(offset, offset));
+        assert_eq!((delays.marks.len(), delays.sent_us(399)), (MARKS_MAX, 399));
     }
 }

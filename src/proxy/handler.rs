@@ -11,6 +11,8 @@
 //! `report` writes INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs replies with their requests and follows
 //! redirections, `giants` keeps large replies from piling up, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
+//!
+//! `insight`, `slow` and `monitor` look at all that from the side: top keys, slow requests, MONITOR.
 
 mod blocking;
 mod cluster_command;
@@ -19,13 +21,16 @@ mod dispatch;
 mod fan_out;
 mod follow;
 mod giants;
+mod insight;
 mod intake;
 mod links;
 mod local;
+mod monitor;
 mod report;
 mod round;
 mod scan;
 mod scripts;
+mod slow;
 mod streams;
 mod transaction;
 mod loss;
@@ -54,6 +59,7 @@ use crate::resp::request_parser::Arguments;
 use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
+use insight::Insight;
 use intake::Reader;
 use report::Reports;
 use sentinel::SentinelWatch;
@@ -111,6 +117,8 @@ pub struct Handler {
     large_goes_to: Option<(LinkId, Ticket)>,
     /// What has been answered with something very large.
     giants: Giants,
+    /// What has passed through: top keys, slow requests, and who watches.
+    insight: Insight,
     recorder: Recorder,
 }
 
@@ -174,11 +182,14 @@ impl Handler {
             arguments_again: Arguments::default(),
             large_goes_to: None,
             giants: Giants::default(),
+            insight: Insight::new(index as u64),
             recorder,
             settings,
             shared,
         };
         handler.listen()?;
+        handler.follow_slow_log_settings();
+        handler.follow_monitors();
         handler.begin_upkeep();
         Ok(handler)
     }
@@ -299,6 +310,9 @@ impl Handler {
     /// Writes what the turn has gathered. A lost link answers its clients, so links go first,
     /// and again while there is more.
     fn finish_turn(&mut self) {
+        if self.insight.monitors.have_news() {
+            self.share_lines();
+        }
         loop {
             // By index, because looking after one may put others on the lists.
             let (mut links, mut clients) = (0, 0);

@@ -40,6 +40,8 @@ pub const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the sam
 pub const DB_OUT_OF_RANGE: &[u8] = b"-ERR DB index is out of range\r\n";
 /// Where a number was expected.
 pub const NOT_AN_INTEGER: &[u8] = b"-ERR value is not an integer or out of range\r\n";
+/// `SLOWLOG GET` with a count below -1.
+pub const WRONG_COUNT: &[u8] = b"-ERR count should be greater than or equal to -1\r\n";
 /// A client beyond the limit; the connection is closed behind it.
 pub const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 /// A command in a state where Redis would not know what to do with it.

@@ -34,7 +34,7 @@ pub struct CurrentSettings {
 }
 
 /// Settings that the table knows, and that do nothing yet.
-const NOT_YET: &[&str] = &["MaxMemory", "SlowlogLogSlowerThan", "SlowlogMaxLen"];
+const NOT_YET: &[&str] = &["MaxMemory"];
 
 impl Settings {
     /// Grows with each change.

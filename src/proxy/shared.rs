@@ -48,6 +48,7 @@ pub struct Shared {
     stopping: AtomicBool,
     abandoned: AtomicBool,
     next_client: AtomicU64,
+    next_slow_request: AtomicU64,
     refreshed_us: AtomicU64,
 }
 
@@ -55,6 +56,10 @@ pub struct Shared {
 pub struct Neighbour {
     /// How many clients it has.
     pub clients: AtomicUsize,
+    /// How many of them watch what all clients ask for.
+    pub monitors: AtomicUsize,
+    /// Bytes of what they are to see that are on their way to it.
+    pub lines_under_way: AtomicUsize,
     /// How much memory its buffers have.
     pub memory: Arc<MemoryGauge>,
     waker: Waker,
@@ -102,6 +107,8 @@ impl Neighbour {
     pub fn new() -> io::Result<Self> {
         Ok(Neighbour {
             clients: AtomicUsize::new(0),
+            monitors: AtomicUsize::new(0),
+            lines_under_way: AtomicUsize::new(0),
             memory: Arc::default(),
             waker: Waker::new()?,
             mailbox: Mutex::default(),
@@ -160,6 +167,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             next_client: AtomicU64::new(1),
+            next_slow_request: AtomicU64::new(0),
             refreshed_us: AtomicU64::new(0),
         }
     }
@@ -219,6 +227,11 @@ impl Shared {
     /// The number of the next client.
     pub fn next_client(&self) -> u64 {
         self.next_client.fetch_add(1, Relaxed)
+    }
+
+    /// The number of the next slow request.
+    pub fn next_slow_request(&self) -> u64 {
+        self.next_slow_request.fetch_add(1, Relaxed)
     }
 
     /// Whether the caller may ask for the topology now: true for one of all handlers, and not

@@ -13,7 +13,7 @@ use std::fmt;
 use crate::resp::scan::{CRLF, begins, ends_line, find_cr, head, header, short_header};
 
 /// Finds where a reply ends. One lives in every link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ResponseParser {
     /// Bytes of the unfinished reply that were fed before.
     fed: u64,

@@ -80,6 +80,7 @@ pub(super) enum Taken {
 }
 
 /// One request of a client, and what is known of it.
+#[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     pub client: ClientId,
     /// Its number among the requests of the client.
@@ -170,7 +171,30 @@ impl Handler {
             }
             return Taken::Now;
         }
-        if !is_plain && self.take_in_session(&request) {
+        if self.insight.meets(message.bytes.len()) {
+            return self.take_and_look(&request);
+        }
+        self.take(request)
+    }
+
+    /// Takes a request that is to be looked at.
+    #[cold]
+    #[inline(never)]
+    fn take_and_look(&mut self, request: &Request<'_>) -> Taken {
+        let taken = self.take(*request);
+        if taken == Taken::Now {
+            self.look_at(request);
+        }
+        taken
+    }
+
+    /// Every fate of a request that is permitted.
+    #[inline(always)]
+    fn take(&mut self, request: Request<'_>) -> Taken {
+        let Request { client: id, sequence, is_watching, command, arguments, message, .. } =
+            request;
+        let argument = |index| arguments.of(message.bytes, index);
+        if is_watching && self.take_in_session(&request) {
             return Taken::Now;
         }
         if !self.giants.is_empty() && self.giant_must_wait(&request) {

@@ -35,6 +35,7 @@ impl Handler {
         if before.conf.client_timeout_us != self.settings.conf.client_timeout_us {
             self.watch_clients_anew();
         }
+        self.follow_slow_log_settings();
         self.set_deadlines_anew(&before);
     }
 

@@ -317,6 +317,7 @@ impl Handler {
         let before = link.log.sent();
         let flushed = link.log.flush(socket);
         let sent = link.log.sent() - before;
+        link.note_flush(before, self.now_us);
         let server = link.server.index();
         let queued = u64::from(mem::take(&mut link.queued));
         self.recorder.handler().total_requests.add(queued);
@@ -398,7 +399,11 @@ impl Handler {
     /// Handles the replies in `scratch[..total]`, of which the parser knows the first `fed`
     /// bytes, and puts away what is left.
     fn take_replies(&mut self, scratch: &[u8], id: LinkId, fed: usize, total: usize) {
+        if self.insight.replies_come(total - fed) {
+            self.look_at_replies(id, &scratch[..total], fed);
+        }
         let (mut begin, mut at, mut replies) = (0, fed, 0);
+        let notable_since_us = self.notable_since_us();
         while at < total {
             let Some(link) = self.links.get_mut(id) else { return };
             let parsed = link.parser.feed(&scratch[at..total]);
@@ -425,7 +430,7 @@ impl Handler {
             replies += 1;
             match awaiting.origin {
                 Origin::Client { client, sequence } if reply[0] != b'-' => {
-                    if self.measures {
+                    if awaiting.since_us <= notable_since_us {
                         self.measure(id, &awaiting);
                     }
                     // As `answer` does, for the case that nearly all replies are.
@@ -439,7 +444,7 @@ impl Handler {
                 }
                 Origin::Part { whole, part } if reply[0] != b'-' => {
                     let server = link.server;
-                    if self.measures {
+                    if awaiting.since_us <= notable_since_us {
                         self.measure(id, &awaiting);
                     }
                     self.answer_part(whole, part, reply, Some(server));
@@ -544,7 +549,7 @@ impl Handler {
         if is_error && self.take_error(id, awaiting, reply) {
             return;
         }
-        if self.measures {
+        if awaiting.since_us <= self.notable_since_us() {
             self.measure(id, awaiting);
         }
         match (awaiting.origin, self.links.get(id)) {
@@ -555,12 +560,26 @@ impl Handler {
         }
     }
 
-    /// Tells the latency monitors how long a command took.
+    /// Whoever was taken then or earlier is to be measured.
+    #[inline]
+    pub(super) fn notable_since_us(&self) -> u64 {
+        match self.measures {
+            true => u64::MAX,
+            false => self.now_us.saturating_sub(self.insight.slower_than_us),
+        }
+    }
+
+    /// Tells the latency monitors how long a command took, and the slow log if it took too long.
     pub(super) fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
-        if let (Some(command), Some(link)) = (awaiting.command, self.links.get(id)) {
+        let elapsed_us = self.now_us.saturating_sub(awaiting.since_us);
+        if self.measures
+            && let (Some(command), Some(link)) = (awaiting.command, self.links.get(id))
+        {
             let feeds = self.recorder.monitors().feeds(command.index());
-            let elapsed_us = self.now_us.saturating_sub(awaiting.since_us);
             self.recorder.record_server_latency(feeds, link.server.index(), elapsed_us);
+        }
+        if self.insight.is_slow(elapsed_us) {
+            self.note_slow(id, awaiting);
         }
     }
 

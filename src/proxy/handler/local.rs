@@ -20,6 +20,9 @@ impl Handler {
             let feeds = self.recorder.monitors().feeds(request.command.id().index());
             self.recorder.record_latency(feeds, 0);
         }
+        if self.ask_handlers(local, request) {
+            return self.spare.keep_reply(reply);
+        }
         self.write_local_reply(local, request, &mut reply);
         // Without a reply somebody else has to be asked first, and will see to it.
         if !reply.is_empty() {
@@ -68,6 +71,17 @@ impl Handler {
                 reply.put(b"\r\n");
             }
         }
+    }
+
+    /// Whether it is something that all handlers have to answer; then the reply comes later.
+    fn ask_handlers(&mut self, local: LocalCommand, request: &Request<'_>) -> bool {
+        match local {
+            LocalCommand::HotKeys | LocalCommand::BigKeys => self.tell_top_keys(local, request),
+            LocalCommand::Slowlog(command) => self.slow_log(command, request),
+            LocalCommand::Monitor => self.monitor(request),
+            _ => return false,
+        }
+        true
     }
 
     fn select(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) {

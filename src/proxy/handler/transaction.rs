@@ -410,7 +410,8 @@ impl Handler {
 
     /// A server has answered a step of a session.
     pub(super) fn take_session_reply(&mut self, step: Step, answer: &Answer<'_>) {
-        if self.measures && step.is_answered() && step != Step::Block {
+        let is_notable = answer.awaiting.since_us <= self.notable_since_us();
+        if is_notable && step.is_answered() && step != Step::Block {
             self.measure(answer.link, answer.awaiting);
         }
         match step {

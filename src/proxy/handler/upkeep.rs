@@ -377,7 +377,8 @@ impl Handler {
         let mut next_us = u64::MAX;
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
-            let may_idle = client.session.as_ref().is_some_and(|session| session.may_idle());
+            let may_idle = client.session.as_ref().is_some_and(|session| session.may_idle())
+                || self.insight.monitors.has(id);
             if client.owed() > 0 || may_idle {
                 client.active_us = self.now_us;
             }
