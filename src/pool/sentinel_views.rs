@@ -90,13 +90,16 @@ impl SentinelViews {
     }
 
     /// Judges a message that a Sentinel has switched a group from one master to another. It names
-    /// no epoch; but if it leads on from the master that we know, its epoch is higher.
+    /// no epoch; but if it leads on from the master that we know, its epoch is higher. Unless the
+    /// Sentinel is behind: `epoch` is the one that it knew the last time it was asked. Then it may
+    /// tell of a switch that was followed by one back.
     pub fn judge_switch(
         &mut self,
         group: &str,
         old: Option<&Address>,
         new: &Address,
         known: Option<&Address>,
+        epoch: Option<u64>,
     ) -> Verdict {
         if known == Some(new) {
             return Verdict::Known;
@@ -105,6 +108,9 @@ impl SentinelViews {
             return Verdict::Doubted;
         }
         let view = self.view(group);
+        if known.is_some() && epoch.is_some_and(|epoch| epoch < view.epoch) {
+            return Verdict::Doubted;
+        }
         view.epoch += 1;
         // What they said before is history.
         view.answers.clear();
@@ -155,8 +161,13 @@ mod tests {
         }
 
         fn switches(&mut self, old: &str, new: &str) -> Verdict {
+            self.switches_at(None, old, new)
+        }
+
+        fn switches_at(&mut self, epoch: Option<u64>, old: &str, new: &str) -> Verdict {
             let (old, new) = (address(old), address(new));
-            let verdict = self.views.judge_switch("g", Some(&old), &new, self.known.as_ref());
+            let known = self.known.as_ref();
+            let verdict = self.views.judge_switch("g", Some(&old), &new, known, epoch);
             if verdict == Verdict::Believed {
                 self.known = Some(new);
             }
@@ -221,6 +232,14 @@ mod tests {
         assert_eq!(scene.says(1, OLD, Some(5)), Verdict::Doubted, "from before the switch");
         assert_eq!(scene.says(2, NEW, Some(8)), Verdict::Known);
         assert_eq!(scene.says(1, OLD, Some(8)), Verdict::Doubted);
+    }
+
+    #[test]
+    fn a_switch_told_by_who_is_behind_proves_nothing() {
+        let mut scene = Scene::new();
+        scene.says(0, OLD, Some(7));
+        assert_eq!(scene.switches_at(Some(5), OLD, NEW), Verdict::Doubted, "there and back");
+        assert_eq!(scene.switches_at(Some(7), OLD, NEW), Verdict::Believed);
     }
 
     #[test]

@@ -232,7 +232,7 @@ impl Handler {
         let [kind, channel, payload] = fields.as_slice() else { return false };
         if *kind == b"message" {
             if *channel == SWITCH_MASTER {
-                self.take_switch(payload);
+                self.take_switch(id, payload);
             }
             self.doubt_sentinels();
         }
@@ -241,7 +241,8 @@ impl Handler {
     }
 
     /// A Sentinel says that a group has another master.
-    fn take_switch(&mut self, payload: &[u8]) {
+    fn take_switch(&mut self, id: LinkId, payload: &[u8]) {
+        let Some(sentinel) = self.links.get(id).map(|link| link.server) else { return };
         let Some(switch) = MasterSwitch::parse(payload) else {
             log_warn!(self.log, "sentinel switch-master {} invalid", payload.escape_ascii());
             return;
@@ -249,8 +250,10 @@ impl Handler {
         let topology = Arc::clone(&self.topology);
         for group in topology.groups().iter().filter(|group| group.name() == switch.group) {
             let known = master_of(&topology, group);
-            let views = &mut self.sentinels.views;
-            let verdict = views.judge_switch(switch.group, switch.old.as_ref(), &switch.new, known);
+            let SentinelWatch { views, masters, .. } = &mut self.sentinels;
+            let epoch = masters.get(&(sentinel, group.id())).and_then(|state| state.epoch);
+            let verdict =
+                views.judge_switch(switch.group, switch.old.as_ref(), &switch.new, known, epoch);
             if verdict == Verdict::Believed {
                 self.change_master(group, &switch.new);
             }
@@ -349,7 +352,13 @@ impl Handler {
         let Some(MasterState { of, has_looked, .. }) = state.cloned() else { return };
         let Some(entries) = Reply::new(reply).elements() else {
             if question == Question::Replicas && reply.starts_with(b"-ERR Unknown") {
-                self.sentinels.says_replicas = !self.sentinels.says_replicas;
+                // Which word it does not know stands in its answer: several groups may have been
+                // asked for at once.
+                let knows_old = reply.windows(8).any(|word| word.eq_ignore_ascii_case(b"replicas"));
+                self.sentinels.says_replicas = !knows_old;
+                if !knows_old {
+                    self.doubt_sentinels();
+                }
             }
             return;
         };
