@@ -152,6 +152,10 @@ pub struct Ticket {
 /// This bit of `hops` says that the script of the request was loaded for its sake: it is sent
 /// again for that reason once.
 const CURED: u8 = 1 << 7;
+/// This one that only a master may get it, although it is a read.
+const PINNED: u8 = 1 << 6;
+/// This one that later requests of its client may have overtaken it: it is not sent anywhere else.
+const LATE: u8 = 1 << 5;
 
 /// How often a request follows MOVED and ASK before the redirection is the reply.
 ///
@@ -200,7 +204,22 @@ impl Question {
 impl Awaiting {
     /// How often it was sent somewhere else.
     pub fn redirects(&self) -> u8 {
-        self.hops & !CURED
+        self.hops & !(CURED | PINNED | LATE)
+    }
+
+    /// Whether later requests of its client may have overtaken it.
+    pub fn is_late(&self) -> bool {
+        self.hops & LATE != 0
+    }
+
+    /// Whoever waited for this one waits no longer.
+    pub fn give_up_order(&mut self) {
+        self.hops |= LATE;
+    }
+
+    /// What is needed to send it once more as if it had not been redirected yet.
+    pub fn anew(&self) -> Ticket {
+        Ticket { hops: self.hops & PINNED, ..self.again() }
     }
 
     /// Whether its script was loaded for its sake.
@@ -227,5 +246,18 @@ impl Awaiting {
     /// Whether the proxy asked a Sentinel about some group.
     pub fn is_question(&self) -> bool {
         matches!(self.origin, Origin::Proxy(Errand::Sentinel(..)))
+    }
+}
+
+impl Ticket {
+    /// The same for a master only, whatever becomes of it.
+    #[must_use]
+    pub fn pinned(self) -> Self {
+        Ticket { hops: self.hops | PINNED, ..self }
+    }
+
+    /// Whether only a master may get it, although it may be a read.
+    pub fn is_pinned(&self) -> bool {
+        self.hops & PINNED != 0
     }
 }

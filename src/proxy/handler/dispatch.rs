@@ -336,10 +336,11 @@ impl Handler {
 
     #[inline]
     fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
-        let mut master = request.needs_master();
+        let (mut master, mut is_pinned) = (request.needs_master(), request.is_watching);
         if self.read_your_writes_us > 0 {
             let writes = request.command.needs_master();
             master |= self.reads_own_writes(request.client, place, writes);
+            is_pinned = master;
         }
         if !self.room.is_open() {
             return self.send_or_wait(Parcel { master, ..request.parcel(place, self.now_us) });
@@ -347,6 +348,7 @@ impl Handler {
         let (server, error) = match self.choose(place, master) {
             Ok(server) => {
                 let ticket = request.ticket(self.now_us);
+                let ticket = if is_pinned { ticket.pinned() } else { ticket };
                 match self.send(server, request.database, request.message, ticket) {
                     Ok(_) => return,
                     Err(error) => (Some(server), error),

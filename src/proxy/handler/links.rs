@@ -629,9 +629,11 @@ impl Handler {
         let (request, database) = (request.to_vec(), link.database);
         let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         // Time bounds how often it is tried, not the redirections on the way of each try.
-        let ticket = Ticket { hops: 0, ..awaiting.ticket() };
-        let master =
-            master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
+        let ticket = awaiting.anew();
+        let master = master
+            || ticket.is_pinned()
+            || self.is_in_session(ticket.origin)
+            || self.has_written(ticket.origin, place);
         self.try_later(Parcel { place, master, database, ticket, request: &request })
     }
 
@@ -665,6 +667,12 @@ impl Handler {
             return false;
         }
         let Some((address, slot, ask)) = self.parse_redirect(id, reply) else { return false };
+        if awaiting.is_late() {
+            // Its place is behind others now, which have not waited for it.
+            self.deliver(awaiting.origin, replies::NO_SERVER_CONNECTION);
+            self.refresh_soon();
+            return true;
+        }
         let Some(link) = self.links.get(id) else { return false };
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
@@ -672,6 +680,7 @@ impl Handler {
         let request = request.to_vec();
         let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         let ticket = awaiting.again();
+        let master = master || ticket.is_pinned();
         let parcel = Parcel { place, master, database: 0, ticket, request: &request };
         if self.room.has_waiting_for(place) {
             // Some of them may be older: it takes its place among them, and goes with them.

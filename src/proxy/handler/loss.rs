@@ -59,12 +59,14 @@ impl Handler {
                 self.lose_step(id, client, sequence, step, is_unsent);
                 continue;
             }
-            let is_safe = is_unsent || (awaiting.repeatable && awaiting.hops == 0);
+            let is_first = awaiting.redirects() == 0 && !awaiting.was_cured();
+            let is_safe = is_unsent || (awaiting.repeatable && is_first);
             match link.log.request(awaiting.offset, awaiting.length as usize) {
-                Some(request) if is_safe => {
+                Some(request) if is_safe && !awaiting.is_late() => {
                     let ticket = if is_unsent { awaiting.ticket() } else { awaiting.again() };
                     self.send_again(&link, request, ticket);
                 }
+                _ if is_unsent => self.deliver(awaiting.origin, replies::NO_SERVER_CONNECTION),
                 _ => self.deliver(awaiting.origin, replies::SERVER_CONNECTION_CLOSE),
             }
         }
@@ -124,8 +126,10 @@ impl Handler {
         let Some((place, master)) = self.place_of(ticket.origin, request) else {
             return self.deliver(ticket.origin, replies::NO_SERVER_CONNECTION);
         };
-        let master =
-            master || self.is_in_session(ticket.origin) || self.has_written(ticket.origin, place);
+        let master = master
+            || ticket.is_pinned()
+            || self.is_in_session(ticket.origin)
+            || self.has_written(ticket.origin, place);
         let parcel = Parcel { place, master, database: lost.database, ticket, request };
         if !self.room.is_open() && self.room.is_closed_for(place) {
             return self.send_or_wait(parcel);

@@ -6,7 +6,8 @@
 //! - **Order.** When the topology gives a slot or a group to another master, requests for it may still be
 //!   under way to the old one, and may come back with MOVED. A *fence* stands for the requests
 //!   that one link had in flight at that moment. It falls when they are answered, when the link
-//!   is lost, or when it has stood for too long.
+//!   is lost, or when it has stood for too long; what comes back after that is not sent anywhere
+//!   else, as others have taken its place.
 //! - **Not now.** A server refuses a request for a reason that may pass. It is sent again after a
 //!   while, and as long as it is on *trial* nobody else follows it.
 //! - **Nobody is there.** A request of which not one byte was sent waits for a new master, or for
@@ -221,6 +222,7 @@ impl Handler {
         except: Option<ServerId>,
     ) -> Result<LinkId, (Option<ServerId>, &'static [u8])> {
         let Parcel { place, master, database, ticket, request } = parcel;
+        let ticket = if master { ticket.pinned() } else { ticket };
         let server = match except.map(|except| self.choose_another(place, master, except)) {
             Some(Ok(server)) => Ok(server),
             _ => self.choose(place, master),
@@ -339,11 +341,20 @@ impl Handler {
             let front = links.get(link).and_then(|link| link.awaiting.front());
             front.is_some_and(|front| front.offset < until)
         };
-        room.fences
-            .retain(|fence| is_under_way(fence.link, fence.until) && *now_us < fence.deadline_us);
+        let mut outlasted = Vec::new();
+        room.fences.retain(|fence| {
+            let stands = is_under_way(fence.link, fence.until);
+            if stands && *now_us >= fence.deadline_us {
+                outlasted.push(Fence { marks: fence.marks.clone(), ..*fence });
+            }
+            stands && *now_us < fence.deadline_us
+        });
         room.trials.retain(|_, trial| {
             is_under_way(trial.link, trial.until) && *now_us < trial.deadline_us
         });
+        for fence in outlasted {
+            self.let_overtake(&fence);
+        }
         if (self.room.fences.len(), self.room.unlearned_until_us) != before {
             self.retry_waiting(true);
         } else if self.room.trials.len() != trials_before {
@@ -367,6 +378,32 @@ impl Handler {
             }
         }
         self.set_room_deadline();
+    }
+
+    /// A fence falls although not all have come back for whom it stood: from now on others pass
+    /// them, so they must not be sent again behind those.
+    fn let_overtake(&mut self, fence: &Fence) {
+        let Some(link) = self.links.get(fence.link) else { return };
+        let awaiting = link.awaiting.iter().take_while(|awaiting| awaiting.offset < fence.until);
+        let requests = awaiting.map(|awaiting| {
+            let request = link.log.request(awaiting.offset, awaiting.length as usize);
+            (awaiting.origin, request.map(<[u8]>::to_vec))
+        });
+        let requests: Vec<_> = requests.collect();
+        for (index, (origin, request)) in requests.into_iter().enumerate() {
+            let place = request.and_then(|request| self.place_of(origin, &request));
+            // What concerns a whole group of a cluster may be of any slot.
+            let is_marked = match place.map(|(place, _)| (place, mark(place))) {
+                Some((place, Some(mark))) => {
+                    fence.marks[mark] || fence.of_slots != matches!(place, Place::Slot(_))
+                }
+                _ => true,
+            };
+            let link = self.links.get_mut(fence.link).filter(|_| is_marked);
+            if let Some(awaiting) = link.and_then(|link| link.awaiting.get_mut(index)) {
+                awaiting.give_up_order();
+            }
+        }
     }
 
     /// Its time has come for a fence, or for somebody who waits.
