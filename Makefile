@@ -3,7 +3,7 @@
 #   make            release build                    make static    one file that needs no other
 #   make try        a private cluster and predixy in front of it, until Ctrl-C
 #   make test       all that CI runs                 make check     format, lints, manual
-#   make sim        more seeds: SEEDS=n              make compat    the integration tests of PROXY=path
+#   make sim        simulation: SEEDS=n              make compat    the integration tests of PROXY=path
 #   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
 #   make platforms  all tests on kqueue (a stand-in) and on poll
 #   make targets    type-checks the BSDs and macOS, from Debian
@@ -44,7 +44,7 @@ test:
 	$(MAKE) check
 	$(CARGO) test --locked --lib --bins --test tidy
 	$(CARGO) test --locked --test it -- --test-threads=4
-	$(CARGO) test --locked --features sim --test sim
+	$(MAKE) sim
 	$(MAKE) platforms SOME="$(SOME_TESTS)"
 
 # kqueue runs on a stand-in; both are tests of our code, not of another system. SOME names the integration tests.
@@ -62,7 +62,7 @@ check:
 	if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*; fi
 
 sim:
-	SEEDS=$(SEEDS) $(CARGO) test --locked --release --features sim --test sim
+	SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --features sim --test sim
 
 compat:
 	PREDIXY_BIN=$(PROXY) $(CARGO) test --locked --test it -- --test-threads=4

@@ -164,7 +164,7 @@ impl World {
 
     /// Keeps so many lines of trace, in this world and in those that follow.
     pub fn keep_trace(lines: usize) {
-        with(|state| state.trace_max = lines.max(1));
+        with(|state| state.trace_max = lines);
     }
 
     /// The last things that happened, oldest first.

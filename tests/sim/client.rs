@@ -1,5 +1,6 @@
-//! A simulated client: asks, pipelines, misbehaves, and checks every reply. Knows the ledger of
-//! its keys, and of the cluster only the history that the ledger is checked against.
+//! A simulated client: its connection, and how it behaves and misbehaves. What it asks is in
+//! `asking.rs`, what it makes of the replies in `checking.rs`. Knows the ledger of its keys, and of
+//! the servers only the history that the ledger is checked against.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -8,25 +9,27 @@ use predixy::base::random::Random;
 use predixy::sys::sim::World;
 use predixy::sys::{Endpoint, Progress, Socket};
 
-use super::cluster::{Cluster, marker, slot_of, tagged_value};
-use super::ledger::{Fate, Kind, Ledger};
+use super::asking::Expect;
+use super::checking::Request;
+use super::ledger::{Fate, Ledger, Rules};
+use super::model::Model;
 use super::plan::Plan;
-use super::wire::{self, Value, shown};
+use super::wire;
 
 /// One client, over all its connections.
 pub struct Client {
-    index: usize,
+    pub(super) index: usize,
     pub ledger: Ledger,
-    random: Random,
+    pub(super) random: Random,
     /// How many requests it still wants to make.
     pub left: u32,
-    next_number: u32,
+    pub(super) next_number: u32,
     connections: u16,
-    connection: Option<Connection>,
+    pub(super) connection: Option<Connection>,
     /// It does nothing new until then.
     next_us: u64,
     /// It reads all its keys, and tolerates nothing.
-    is_auditing: bool,
+    pub(super) is_auditing: bool,
     pub tally: Tally,
 }
 
@@ -38,14 +41,14 @@ pub struct Tally {
     pub losses: u64,
 }
 
-struct Connection {
+pub(super) struct Connection {
     socket: Socket,
-    outbox: Vec<u8>,
+    pub(super) outbox: Vec<u8>,
     /// Bytes given to the socket, and bytes ever put into the outbox.
     written: u64,
-    queued: u64,
+    pub(super) queued: u64,
     inbox: Vec<u8>,
-    expected: VecDeque<Request>,
+    pub(super) expected: VecDeque<Request>,
     manner: Manner,
     deaf_until_us: u64,
     slow_until_us: u64,
@@ -53,7 +56,9 @@ struct Connection {
     spoke_us: u64,
     /// It was silent for longer than a client may be.
     was_silent: bool,
-    name: Vec<u8>,
+    pub(super) name: Vec<u8>,
+    /// The database that it has selected.
+    pub(super) database: u32,
 }
 
 /// What a client intends with its connection.
@@ -69,49 +74,24 @@ enum Manner {
     HasShutDown,
 }
 
-struct Request {
-    number: u32,
-    /// Where it ends in all that was queued on this connection.
-    end: u64,
-    keys: Vec<usize>,
-    expect: Expect,
-    /// When it was made.
-    since_us: u64,
-    /// Its keys are in several slots.
-    is_split: bool,
-}
-
-/// What the reply has to be.
-enum Expect {
-    Exactly(Value),
-    ErrorLike(&'static str),
-    AnyBulk,
-    AnyInteger,
-    Set,
-    Append,
-    Count,
-    Delete,
-    Read,
-    Length,
-    Presence,
-    ReadMany,
-}
-
-/// While a slot changes hands the proxy does not wait longer than this for what is under way to
-/// its old owner, and lets later requests pass.
-const ORDER_US: u64 = 500_000;
-
 impl Client {
     pub fn new(index: usize, plan: &Plan) -> Client {
+        let rules = Rules {
+            is_strict: !plan.allows.lossy,
+            reads_replicas: plan.reads_replicas(),
+            roles_change: plan.allows.role_changes,
+            read_your_writes_us: plan.read_your_writes_ms * 1_000,
+        };
+        World::alarm(World::now_us() + plan.begin_us);
         Client {
             index,
-            ledger: Ledger::new(index, plan.tags, !plan.allows.lossy),
+            ledger: Ledger::new(index, plan.tags, plan.databases, rules),
             random: World::random(),
             left: plan.requests,
             next_number: 1,
             connections: 0,
             connection: None,
-            next_us: 0,
+            next_us: World::now_us() + plan.begin_us,
             is_auditing: false,
             tally: Tally::default(),
         }
@@ -164,7 +144,7 @@ impl Client {
     }
 
     /// Does what it can now.
-    pub fn turn(&mut self, cluster: &Cluster, plan: &Plan, proxy: &Endpoint) {
+    pub fn turn(&mut self, model: &Model, plan: &Plan, proxy: &Endpoint) {
         let now_us = World::now_us();
         if self.connection.is_none() {
             if self.left == 0 || now_us < self.next_us {
@@ -173,10 +153,10 @@ impl Client {
             self.connect(proxy);
         }
         if now_us >= self.next_us && self.left > 0 {
-            self.make_requests(cluster, plan);
+            self.make_requests(model, plan);
         }
         self.write(plan);
-        self.read(cluster, plan);
+        self.read(model, plan);
     }
 
     fn connect(&mut self, proxy: &Endpoint) {
@@ -198,7 +178,9 @@ impl Client {
             spoke_us: World::now_us(),
             was_silent: false,
             name: Vec::new(),
+            database: 0,
         });
+        self.ledger.connect();
     }
 
     /// Puts off what it does next.
@@ -207,19 +189,19 @@ impl Client {
         World::alarm(self.next_us);
     }
 
-    fn make_requests(&mut self, cluster: &Cluster, plan: &Plan) {
+    fn make_requests(&mut self, model: &Model, plan: &Plan) {
         let Some(open) = &self.connection else { return };
         if open.manner != Manner::Talks || open.expected.len() >= plan.window {
             return;
         }
-        if !self.is_auditing && self.misbehave(cluster, plan) {
+        if !self.is_auditing && self.misbehave(model, plan) {
             return;
         }
         let burst = 1 + self.random.index(plan.window);
         for _ in 0..burst.min(self.left as usize) {
             if self.is_auditing {
                 let key = self.left as usize - 1;
-                self.request(&[&b"GET"[..], &self.key_name(key)], vec![key], Expect::Read);
+                self.read_one(key);
             } else {
                 self.make_request(plan);
             }
@@ -230,7 +212,7 @@ impl Client {
     }
 
     /// Whether it does something else than to ask.
-    fn misbehave(&mut self, cluster: &Cluster, plan: &Plan) -> bool {
+    fn misbehave(&mut self, model: &Model, plan: &Plan) -> bool {
         let chances = plan.client.clone();
         let mut chance = |chances: u64| chances != 0 && self.random.one_in(chances);
         let (leaves, halves, quits) =
@@ -244,7 +226,7 @@ impl Client {
         }
         if leaves {
             World::note(&format!("client {}: leaves", self.index));
-            self.lose(cluster);
+            self.lose(model);
         } else if halves && open.written > 0 {
             World::note(&format!(
                 "client {}: shuts down at {} of {}",
@@ -253,13 +235,13 @@ impl Client {
             open.outbox.clear();
             open.manner = Manner::HasShutDown;
             let shut_down = open.socket.shut_down_write();
-            self.settle_unwritten(cluster);
+            self.settle_unwritten(model);
             if shut_down.is_err() {
                 self.check_loss(plan, "cannot shut down");
-                self.lose(cluster);
+                self.lose(model);
             }
         } else if quits {
-            self.request(&[b"QUIT"], Vec::new(), exactly_ok());
+            self.request(&[b"QUIT"], Vec::new(), Expect::ok());
             self.be(Manner::HasQuit);
         } else if errs {
             let kinds = [
@@ -283,213 +265,6 @@ impl Client {
         if let Some(open) = &mut self.connection {
             open.manner = manner;
         }
-    }
-
-    fn make_request(&mut self, plan: &Plan) {
-        let number = self.next_number;
-        let text = format!("c{}.{number}", self.index);
-        let tag = text.as_bytes();
-        match self.random.below(100) {
-            0..24 => {
-                let key = self.any_key();
-                self.request(&[&b"GET"[..], &self.key_name(key)], vec![key], Expect::Read);
-            }
-            24..48 => {
-                let key = self.key_of(Kind::Register);
-                let value = self.value(plan, key);
-                self.request(&[&b"SET"[..], &self.key_name(key), &value], vec![key], Expect::Set);
-            }
-            48..57 => {
-                let key = self.key_of(Kind::Counter);
-                self.request(&[&b"INCR"[..], &self.key_name(key)], vec![key], Expect::Count);
-            }
-            57..63 => {
-                let key = self.key_of(Kind::Log);
-                let length = self.random.index(200);
-                let value = tagged_value((self.index, number), &self.key_name(key), length);
-                self.request(
-                    &[&b"Append"[..], &self.key_name(key), &value],
-                    vec![key],
-                    Expect::Append,
-                );
-            }
-            63..71 => {
-                let keys = self.some_keys(None);
-                self.request_keys(b"MGET", keys, Expect::ReadMany);
-            }
-            71..78 => {
-                let keys = self.some_keys(Some(Kind::Register));
-                let mut words = vec![b"mset".to_vec()];
-                for key in &keys {
-                    words.push(self.key_name(*key));
-                    words.push(self.value(plan, *key));
-                }
-                self.request(&words, keys, Expect::Set);
-            }
-            78..84 => {
-                let keys = self.some_keys(Some(Kind::Register));
-                let name: &[u8] = if self.random.one_in(2) { b"DEL" } else { b"UNLINK" };
-                let mut words = vec![name.to_vec()];
-                for key in &keys {
-                    words.push(self.key_name(*key));
-                    words.push(marker(&self.ledger.key(*key).hash_tag, (self.index, number)));
-                }
-                self.request(&words, keys, Expect::Delete);
-            }
-            84..88 => {
-                let keys = self.some_keys(None);
-                let name: &[u8] = if self.random.one_in(2) { b"EXISTS" } else { b"TOUCH" };
-                self.request_keys(name, keys, Expect::Presence);
-            }
-            88..90 => {
-                let key = self.any_key();
-                self.request(&[&b"STRLEN"[..], &self.key_name(key)], vec![key], Expect::Length);
-            }
-            90..93 => self.make_inline_request(plan, &text),
-            _ => self.make_local_request(tag),
-        }
-    }
-
-    /// A line of words, sometimes after an empty one.
-    fn make_inline_request(&mut self, plan: &Plan, tag: &str) {
-        let key = self.key_of(Kind::Register);
-        let name = String::from_utf8_lossy(&self.key_name(key)).into_owned();
-        let number = self.next_number;
-        let (line, keys, expect) = match self.random.below(3) {
-            0 => (format!("ECHO \"{tag}\"\r\n"), vec![], exactly_bulk(tag.as_bytes())),
-            1 => (format!("get {name}\n"), vec![key], Expect::Read),
-            _ => {
-                // Printable, so that it needs no quotes.
-                let value = tagged_value((self.index, number), name.as_bytes(), 0);
-                let value = String::from_utf8_lossy(&value).into_owned();
-                (format!("SET {name} {value}\r\n"), vec![key], Expect::Set)
-            }
-        };
-        let before = ["", "\r\n", "*0\r\n", "*-1\r\n"];
-        let line = format!("{}{line}", before[self.random.index(before.len())]);
-        debug_assert!(plan.window > 0);
-        self.raw_request(line.as_bytes(), keys, expect);
-    }
-
-    /// Something that needs no server.
-    fn make_local_request(&mut self, tag: &[u8]) {
-        let none = Vec::new;
-        let error = |text: String| Expect::Exactly(Value::Error(text.into_bytes()));
-        let text = String::from_utf8_lossy(tag).into_owned();
-        match self.random.below(11) {
-            0 => self.request(&[b"PING"], none(), Expect::Exactly(Value::Status(b"PONG".to_vec()))),
-            1 => self.request(&[b"ping", tag], none(), exactly_bulk(tag)),
-            2 => self.request(&[b"ECHO", tag], none(), exactly_bulk(tag)),
-            3 => {
-                let want =
-                    format!("ERR unknown command 'no{text}', with args beginning with: '{text}' ");
-                self.request(&[format!("no{text}").as_bytes(), tag], none(), error(want));
-            }
-            4 => {
-                let want = "ERR wrong number of arguments for 'get' command".into();
-                self.request(&[b"GET"], none(), error(want));
-            }
-            5 => {
-                let want = "ERR wrong number of arguments for 'mset' command".into();
-                self.request(&[&b"MSET"[..], b"one"], none(), error(want));
-            }
-            6 => self.request(&[&b"SELECT"[..], b"0"], none(), exactly_ok()),
-            7 => {
-                let want = "ERR DB index is out of range".into();
-                self.request(&[&b"SELECT"[..], b"7"], none(), error(want));
-            }
-            8 => {
-                if let Some(open) = &mut self.connection {
-                    open.name = tag.to_vec();
-                }
-                self.request(&[&b"CLIENT"[..], b"SETNAME", tag], none(), exactly_ok());
-            }
-            9 => {
-                let name =
-                    self.connection.as_ref().map(|open| open.name.clone()).unwrap_or_default();
-                let want = if name.is_empty() {
-                    Expect::Exactly(Value::Null)
-                } else {
-                    exactly_bulk(&name)
-                };
-                self.request(&[&b"CLIENT"[..], b"GETNAME"], none(), want);
-            }
-            _ if self.random.one_in(2) => {
-                self.request(&[&b"CLIENT"[..], b"ID"], none(), Expect::AnyInteger);
-            }
-            _ => self.request(&[b"INFO"], none(), Expect::AnyBulk),
-        }
-    }
-
-    fn key_name(&self, key: usize) -> Vec<u8> {
-        self.ledger.key(key).name.clone()
-    }
-
-    fn any_key(&mut self) -> usize {
-        self.random.index(self.ledger.len())
-    }
-
-    fn key_of(&mut self, kind: Kind) -> usize {
-        loop {
-            let key = self.any_key();
-            if self.ledger.key(key).kind == kind {
-                return key;
-            }
-        }
-    }
-
-    /// Some different keys for writing, or any keys for reading.
-    fn some_keys(&mut self, kind: Option<Kind>) -> Vec<usize> {
-        let mut keys = Vec::new();
-        for _ in 0..=self.random.below(7) {
-            match kind {
-                None => keys.push(self.any_key()),
-                Some(kind) => {
-                    let key = self.key_of(kind);
-                    if !keys.contains(&key) {
-                        keys.push(key);
-                    }
-                }
-            }
-        }
-        keys
-    }
-
-    fn value(&mut self, plan: &Plan, key: usize) -> Vec<u8> {
-        let most = if self.random.one_in(4) { plan.value_max } else { 200 };
-        let length = match self.random.one_in(8) {
-            true => most,
-            false => self.random.index(most),
-        };
-        tagged_value((self.index, self.next_number), &self.key_name(key), length)
-    }
-
-    fn request_keys(&mut self, name: &[u8], keys: Vec<usize>, expect: Expect) {
-        let mut words = vec![name.to_vec()];
-        words.extend(keys.iter().map(|key| self.key_name(*key)));
-        self.request(&words, keys, expect);
-    }
-
-    fn request<W: AsRef<[u8]>>(&mut self, words: &[W], keys: Vec<usize>, expect: Expect) {
-        self.raw_request(&wire::command(words), keys, expect);
-    }
-
-    fn raw_request(&mut self, bytes: &[u8], keys: Vec<usize>, expect: Expect) {
-        let number = self.next_number;
-        self.next_number += 1;
-        if expect.is_write() {
-            for key in &keys {
-                self.ledger.begin(*key, number);
-            }
-        }
-        let slots: Vec<u16> = keys.iter().map(|key| slot_of(&self.ledger.key(*key).name)).collect();
-        let is_split = slots.iter().any(|slot| *slot != slots[0]);
-        World::note(&format!("client {}: request {number}: {}", self.index, shown(bytes)));
-        let Some(open) = &mut self.connection else { return };
-        open.outbox.extend_from_slice(bytes);
-        open.queued += bytes.len() as u64;
-        let (end, since_us) = (open.queued, World::now_us());
-        open.expected.push_back(Request { number, end, keys, expect, since_us, is_split });
     }
 
     fn write(&mut self, plan: &Plan) {
@@ -516,7 +291,7 @@ impl Client {
         }
     }
 
-    fn read(&mut self, cluster: &Cluster, plan: &Plan) {
+    fn read(&mut self, model: &Model, plan: &Plan) {
         let mut room = [0; 16_384];
         loop {
             let Some(open) = &mut self.connection else { return };
@@ -526,7 +301,7 @@ impl Client {
             match open.socket.read(&mut room) {
                 Ok(Progress::Moved(length)) => {
                     open.inbox.extend_from_slice(&room[..length]);
-                    self.take_replies(cluster, plan);
+                    self.take_replies(model, plan);
                 }
                 Ok(Progress::WouldBlock) => return,
                 Ok(Progress::Closed) => {
@@ -534,17 +309,17 @@ impl Client {
                     if !is_due {
                         self.check_loss(plan, "the end");
                     }
-                    self.lose(cluster);
+                    self.lose(model);
                 }
                 Err(error) => {
                     self.check_loss(plan, &error.to_string());
-                    self.lose(cluster);
+                    self.lose(model);
                 }
             }
         }
     }
 
-    fn take_replies(&mut self, cluster: &Cluster, plan: &Plan) {
+    fn take_replies(&mut self, model: &Model, plan: &Plan) {
         let mut at = 0;
         loop {
             let Some(open) = &mut self.connection else { return };
@@ -567,125 +342,7 @@ impl Client {
                 request.number
             );
             self.tally.replies += 1;
-            self.check(cluster, plan, &request, &value);
-        }
-    }
-
-    fn check(&mut self, cluster: &Cluster, plan: &Plan, request: &Request, value: &Value) {
-        let number = request.number;
-        if plan.allows.moved_slots && World::now_us() > request.since_us + ORDER_US {
-            request.keys.iter().for_each(|key| self.ledger.loosen(*key));
-        }
-        let wrong = || panic!("client {} got {value:?} for {number}", self.index);
-        if let (Value::Error(text), true) = (value, request.expect.is_served()) {
-            return self.take_error(cluster, plan, request, text);
-        }
-        match (&request.expect, value) {
-            (Expect::Exactly(want), got) => {
-                assert!(
-                    want == got,
-                    "client {} got {got:?} for {number}, not {want:?}",
-                    self.index
-                );
-            }
-            (Expect::ErrorLike(want), Value::Error(text)) => {
-                assert!(text.starts_with(want.as_bytes()), "client {} got {value:?}", self.index);
-            }
-            (Expect::AnyBulk, Value::Bulk(_)) | (Expect::AnyInteger, Value::Integer(_)) => {}
-            (Expect::Set, Value::Status(text)) if text == b"OK" => {
-                self.settle(cluster, request, Fate::Done);
-            }
-            (Expect::Append, Value::Integer(length)) => {
-                self.settle(cluster, request, Fate::Done);
-                let entry = self.ledger.execution(cluster, request.keys[0], number);
-                let want =
-                    entry.and_then(|entry| entry.value.as_ref()).map_or(0, |value| value.len());
-                assert_eq!(*length, i64::try_from(want).unwrap_or(0), "APPEND {number}");
-            }
-            (Expect::Count, Value::Integer(count)) => {
-                self.ledger.check_count(request.keys[0], number, *count);
-            }
-            (Expect::Delete, Value::Integer(count)) => {
-                self.settle(cluster, request, Fate::Done);
-                let removed = |key: &&usize| {
-                    self.ledger.execution(cluster, **key, number).is_some_and(|entry| entry.removed)
-                };
-                let want = request.keys.iter().filter(removed).count();
-                assert_eq!(*count, i64::try_from(want).unwrap_or(0), "DEL {number}");
-            }
-            (Expect::Read, got) => self.check_read(cluster, request.keys[0], number, got),
-            (Expect::ReadMany, Value::Array(values)) => {
-                assert_eq!(values.len(), request.keys.len(), "MGET {number}");
-                for (key, got) in request.keys.iter().zip(values) {
-                    self.check_read(cluster, *key, number, got);
-                }
-            }
-            (Expect::Length, Value::Integer(length)) => {
-                if self.ledger.key(request.keys[0]).kind != Kind::Counter {
-                    let lengths = self.ledger.possible_lengths(cluster, request.keys[0], number);
-                    let fits =
-                        usize::try_from(*length).is_ok_and(|length| lengths.contains(&length));
-                    assert!(fits, "STRLEN {number} gave {length}, not one of {lengths:?}");
-                }
-            }
-            (Expect::Presence, Value::Integer(count)) => {
-                let presence = |key: &usize| self.ledger.possible_presence(cluster, *key, number);
-                let all: Vec<(bool, bool)> = request.keys.iter().map(presence).collect();
-                let (least, most) = (
-                    all.iter().filter(|(missing, _)| !missing).count(),
-                    all.iter().filter(|(_, there)| *there).count(),
-                );
-                let fits =
-                    usize::try_from(*count).is_ok_and(|count| (least..=most).contains(&count));
-                assert!(fits, "EXISTS {number} gave {count}, not {least} to {most}");
-            }
-            _ => wrong(),
-        }
-    }
-
-    fn check_read(&mut self, cluster: &Cluster, key: usize, number: u32, got: &Value) {
-        let got = match got {
-            Value::Bulk(bytes) => Some(bytes.as_slice()),
-            Value::Null => None,
-            other => panic!("client {} got {other:?} for {number}", self.index),
-        };
-        self.ledger.check_read(cluster, key, number, got);
-        if self.is_auditing {
-            let name = self.key_name(key);
-            assert!(cluster.value(&name) == got, "{} is not what is there", shown(&name));
-        }
-    }
-
-    /// An error in the place of a reply of a server: whether it may be, and what follows.
-    fn take_error(&mut self, cluster: &Cluster, plan: &Plan, request: &Request, text: &[u8]) {
-        let name = String::from_utf8_lossy(text).into_owned();
-        let lossy = plan.allows.lossy && !self.is_auditing;
-        let (allowed, fate) = match &*name {
-            "ERR server connection close" => (lossy, Fate::Maybe),
-            "ERR no server connection avaliable"
-            | "ERR no server avaliable"
-            | "CLUSTERDOWN Hash slot not served" => (lossy, Fate::Never),
-            "ERR Protocol error: too big for me" => (plan.allows.early_errors, Fate::Never),
-            _ if name.starts_with("TRYAGAIN ") => {
-                let several = request.keys.len() > 1;
-                (several && plan.allows.split_slots && !self.is_auditing, Fate::Never)
-            }
-            // The way that it shows could not be followed.
-            _ if name.starts_with("MOVED ") || name.starts_with("ASK ") => (lossy, Fate::Never),
-            _ => (false, Fate::Maybe),
-        };
-        assert!(allowed, "client {} got an error for {}: {name}", self.index, request.number);
-        self.tally.errors += 1;
-        // Of a request that was split, other parts may have been executed.
-        let fate = if request.is_split { Fate::Maybe } else { fate };
-        self.settle(cluster, request, fate);
-    }
-
-    fn settle(&mut self, cluster: &Cluster, request: &Request, fate: Fate) {
-        if request.expect.is_write() {
-            for key in &request.keys {
-                self.ledger.settle(cluster, *key, request.number, fate);
-            }
+            self.check(model, plan, &request, &value);
         }
     }
 
@@ -710,46 +367,24 @@ impl Client {
     }
 
     /// The connection is gone, whoever closed it: what was sent may have been executed.
-    fn lose(&mut self, cluster: &Cluster) {
+    fn lose(&mut self, model: &Model) {
         World::note(&format!("client {}: has no connection", self.index));
-        self.settle_unwritten(cluster);
+        self.settle_unwritten(model);
         let Some(open) = self.connection.take() else { return };
         for request in &open.expected {
-            self.settle(cluster, request, Fate::Maybe);
+            self.settle(model, request, Fate::Maybe);
         }
         let pause_us = self.random.below(20_000);
         self.pause(pause_us);
     }
 
     /// What was not written to the end will never be executed.
-    fn settle_unwritten(&mut self, cluster: &Cluster) {
+    fn settle_unwritten(&mut self, model: &Model) {
         while let Some(open) = &mut self.connection
             && open.expected.back().is_some_and(|last| last.end > open.written)
             && let Some(last) = open.expected.pop_back()
         {
-            self.settle(cluster, &last, Fate::Never);
+            self.settle(model, &last, Fate::Never);
         }
     }
-}
-
-impl Expect {
-    fn is_write(&self) -> bool {
-        matches!(self, Expect::Set | Expect::Append | Expect::Count | Expect::Delete)
-    }
-
-    /// Whether a server has to answer.
-    fn is_served(&self) -> bool {
-        !matches!(
-            self,
-            Expect::Exactly(_) | Expect::ErrorLike(_) | Expect::AnyBulk | Expect::AnyInteger
-        )
-    }
-}
-
-fn exactly_ok() -> Expect {
-    Expect::Exactly(Value::Status(b"OK".to_vec()))
-}
-
-fn exactly_bulk(bytes: &[u8]) -> Expect {
-    Expect::Exactly(Value::Bulk(bytes.to_vec()))
 }

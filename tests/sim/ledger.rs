@@ -1,14 +1,16 @@
 //! What a client knows of its keys: what it wrote, how that went, and so what a read may give.
 //!
-//! Each key belongs to one client. What the servers executed is in the cluster's history; the
-//! ledger checks that it fits to what the client was told. A write is done, or was never sent, or
-//! may have been executed, once, and late. A write that is done was executed after all that this
-//! client had sent for the key before, and a read gives what was there after the last write that
-//! is done, unless it is something that may have been executed.
+//! Each key belongs to one client. What the servers executed is in their history; the ledger
+//! checks that it fits to what the client was told. A write is done, or was never sent, or may
+//! have been executed, once, and late. A write that is done was executed after all that this
+//! client had sent for the key before. A read gives what a server had when it executed that read:
+//! on a master that is what was there after the last write that is done, or something later; only
+//! what the servers themselves have lost in a failover may be missing. On a replica it may be
+//! older, where reads may go there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::cluster::{Cluster, Entry, Tag};
+use super::data::{Data, Entry, Sight, Tag};
 use super::wire::shown;
 
 /// How a write went.
@@ -28,23 +30,35 @@ pub enum Fate {
 pub struct Ledger {
     client: usize,
     keys: Vec<Key>,
+    rules: Rules,
+}
+
+/// What reads may show.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
     /// Nothing can have happened that the client was not told.
     pub is_strict: bool,
+    /// Replicas are read from.
+    pub reads_replicas: bool,
+    /// Roles change, so that who was a master may get a read for one.
+    pub roles_change: bool,
+    /// For so long after a write reads go to the master.
+    pub read_your_writes_us: u64,
 }
 
 /// One key.
 pub struct Key {
     pub name: Vec<u8>,
     pub hash_tag: String,
+    pub database: u32,
     pub kind: Kind,
-    writes: BTreeMap<u32, Write>,
-    /// The place in the history of the last write that is done.
-    floor: Option<usize>,
-    /// For what only counts: the last number that it was told, and how often it was.
-    counted: i64,
-    done: i64,
-    /// Its requests may have been executed in another order than they were sent.
-    is_loose: bool,
+    writes: BTreeMap<u32, Fate>,
+    /// The versions that were written by what is done.
+    done: BTreeSet<usize>,
+    /// The latest version that a master has shown.
+    seen: usize,
+    /// When which write for any key of the same hash tag was sent on this connection.
+    wrote_us: BTreeMap<u32, u64>,
 }
 
 /// What is done with a key.
@@ -58,36 +72,39 @@ pub enum Kind {
     Counter,
 }
 
-struct Write {
-    fate: Fate,
-    /// Something that the client sent before has seen it.
-    was_overtaken: bool,
+/// What a read may have found.
+pub struct Found<'a> {
+    pub value: Option<&'a [u8]>,
+    sight: Sight,
+    /// It proves nothing about the order of things.
+    is_free: bool,
 }
 
 impl Ledger {
-    /// A client with keys of every kind for each of some hash tags.
-    pub fn new(client: usize, tags: usize, is_strict: bool) -> Ledger {
+    /// A client with keys of every kind for each of some hash tags, which are spread over the
+    /// databases.
+    pub fn new(client: usize, tags: usize, databases: u32, rules: Rules) -> Ledger {
         let kinds =
             [("r", Kind::Register), ("s", Kind::Register), ("l", Kind::Log), ("n", Kind::Counter)];
         let mut keys = Vec::new();
         for tag in 0..tags {
+            let database = u32::try_from(client + tag).unwrap_or(0) % databases;
             for (suffix, kind) in kinds {
-                let hash_tag = format!("c{client}t{tag}");
+                let hash_tag = format!("c{client}t{tag}d{database}");
                 let name = format!("{{{hash_tag}}}{suffix}").into_bytes();
-                let writes = BTreeMap::new();
                 keys.push(Key {
                     name,
                     hash_tag,
+                    database,
                     kind,
-                    writes,
-                    floor: None,
-                    counted: 0,
-                    done: 0,
-                    is_loose: false,
+                    writes: BTreeMap::new(),
+                    done: BTreeSet::new(),
+                    seen: 0,
+                    wrote_us: BTreeMap::new(),
                 });
             }
         }
-        Ledger { client, keys, is_strict }
+        Ledger { client, keys, rules }
     }
 
     pub fn len(&self) -> usize {
@@ -98,39 +115,44 @@ impl Ledger {
         &self.keys[key]
     }
 
-    /// A request was under way for longer than the proxy keeps the order while slots move: from
-    /// now on it only counts that everything was executed as often as it should be.
-    pub fn loosen(&mut self, key: usize) {
-        self.keys[key].is_loose = true;
+    /// A write is about to be sent.
+    pub fn begin(&mut self, key: usize, number: u32, now_us: u64) {
+        self.keys[key].writes.insert(number, Fate::Pending);
+        let hash_tag = self.keys[key].hash_tag.clone();
+        for same in self.keys.iter_mut().filter(|same| same.hash_tag == hash_tag) {
+            same.wrote_us.insert(number, now_us);
+        }
     }
 
-    /// A write is about to be sent.
-    pub fn begin(&mut self, key: usize, number: u32) {
-        let write = Write { fate: Fate::Pending, was_overtaken: false };
-        self.keys[key].writes.insert(number, write);
+    /// The client has a new connection, of which the proxy knows nothing yet.
+    pub fn connect(&mut self) {
+        self.keys.iter_mut().for_each(|key| key.wrote_us.clear());
     }
 
     /// It is known how a write went.
-    pub fn settle(&mut self, cluster: &Cluster, key: usize, number: u32, fate: Fate) {
+    pub fn settle(&mut self, data: &Data, key: usize, number: u32, fate: Fate) {
         let tag = (self.client, number);
         let key = &mut self.keys[key];
-        let history = cluster.history(&key.name);
         let Some(write) = key.writes.get_mut(&number) else { return };
-        write.fate = fate;
+        *write = fate;
+        if key.kind == Kind::Counter {
+            return;
+        }
+        let history = data.history(&key.name);
         let at = history.iter().position(|entry| entry.tag == Some(tag));
         match fate {
             Fate::Done => {
-                let was_overtaken = write.was_overtaken && !key.is_loose;
-                assert!(!was_overtaken, "{tag:?} was seen by a read that was sent before it");
-                let Some(at) = at else {
-                    assert!(key.kind == Kind::Counter, "{tag:?} is said to be done and was not");
+                let Some(at) = at else { panic!("{tag:?} is said to be done and was not") };
+                if history[at].is_lost {
+                    key.done.insert(at + 1);
                     return;
-                };
-                let early = history[..at].iter().find(|entry| numbered(entry) > Some(number));
-                if let Some(entry) = early.filter(|_| !key.is_loose) {
+                }
+                let is_late = |entry: &&Entry| numbered(entry) > Some(number) && !entry.is_lost;
+                if let Some(entry) = history[..at].iter().find(is_late) {
                     panic!("{:?} was executed before {tag:?}, which was sent before it", entry.tag);
                 }
-                key.floor = key.floor.max(Some(at));
+                key.check_unseen(at + 1, tag);
+                key.done.insert(at + 1);
             }
             Fate::Never => {
                 assert!(at.is_none(), "{tag:?} is said to be never sent but was executed")
@@ -140,151 +162,145 @@ impl Ledger {
     }
 
     /// The execution of a write that is done.
-    pub fn execution<'a>(
-        &self,
-        cluster: &'a Cluster,
-        key: usize,
-        number: u32,
-    ) -> Option<&'a Entry> {
+    pub fn execution<'a>(&self, data: &'a Data, key: usize, number: u32) -> Option<&'a Entry> {
         let tag: Tag = (self.client, number);
-        cluster.history(&self.keys[key].name).iter().find(|entry| entry.tag == Some(tag))
+        data.history(&self.keys[key].name).iter().find(|entry| entry.tag == Some(tag))
     }
 
-    /// INCR has given a number.
-    pub fn check_count(&mut self, key: usize, number: u32, count: i64) {
-        self.settle_count(key, number);
-        let maybe = self.maybe(key, number);
+    /// INCR has given a number. Nobody can tell executions apart but by what they gave and when:
+    /// one that gave this number must be there, and is this one's from now on.
+    pub fn check_count(&mut self, data: &Data, key: usize, number: u32, since_us: u64, count: i64) {
+        let tag = (self.client, number);
         let key = &mut self.keys[key];
-        assert!(
-            key.is_loose || count > key.counted && count - key.done <= maybe,
-            "INCR gave {count} after {}: {} are done and {maybe} may be",
-            key.counted,
-            key.done
-        );
-        key.counted = count;
-    }
-
-    fn settle_count(&mut self, key: usize, number: u32) {
-        let key = &mut self.keys[key];
-        key.done += 1;
-        if let Some(write) = key.writes.get_mut(&number) {
-            write.fate = Fate::Done;
+        let text = count.to_string().into_bytes();
+        let history = data.history(&key.name);
+        let is_it = |version: &usize| {
+            let entry = &history[*version - 1];
+            entry.value.as_deref() == Some(&text) && entry.at_us >= since_us
+        };
+        let version = (1..=history.len())
+            .filter(|version| !key.done.contains(version))
+            .find(is_it)
+            .unwrap_or_else(|| panic!("INCR {tag:?} gave {count}, which nobody counted"));
+        if !history[version - 1].is_lost {
+            let later = key.done.range(version..).find(|later| !history[**later - 1].is_lost);
+            assert!(
+                later.is_none(),
+                "INCR {tag:?} was executed before one that was sent before it"
+            );
+            key.check_unseen(version, tag);
         }
-    }
-
-    /// How many writes before `number` may have been executed.
-    fn maybe(&self, key: usize, number: u32) -> i64 {
-        let before = self.keys[key].writes.range(..number);
-        before.map(|(_, write)| i64::from(write.fate == Fate::Maybe)).sum()
+        key.done.insert(version);
+        key.writes.insert(number, Fate::Done);
     }
 
     /// A read that was sent as `number` gave this.
-    pub fn check_read(&mut self, cluster: &Cluster, key: usize, number: u32, got: Option<&[u8]>) {
-        if self.keys[key].kind == Kind::Counter {
-            return self.check_counter(key, number, got);
-        }
-        let states = self.possible(cluster, key, number);
-        let fits = |state: &&State<'_>| state.value == got;
-        let found = states.iter().find(|state| fits(state) && state.later.is_none());
-        match found.or_else(|| states.iter().find(fits)) {
-            Some(State { later: None, .. }) => {}
-            Some(State { later: Some(later), .. }) => {
-                let later = *later;
-                let is_loose = self.keys[key].is_loose;
-                if let Some(write) = self.keys[key].writes.get_mut(&later) {
-                    let fate = write.fate;
-                    assert!(
-                        is_loose || fate != Fate::Done,
-                        "a read saw {later}, which was sent after it"
-                    );
-                    write.was_overtaken = true;
-                }
-            }
-            None => panic!(
-                "{} gave {} where one of {:?} was",
+    pub fn check_read(
+        &mut self,
+        data: &Data,
+        key: usize,
+        number: u32,
+        since_us: u64,
+        got: Option<&[u8]>,
+    ) {
+        let found = self.possible(data, key, number, since_us);
+        // If several fit, the one that proves least counts.
+        let fits = found.iter().filter(|found| found.value == got);
+        let Some(best) = fits.min_by_key(|found| (!found.is_free, found.sight.version)) else {
+            panic!(
+                "{} gave {} to {number} where one of {:?} was; {}",
                 shown(&self.keys[key].name),
                 got.map_or("nothing".into(), shown),
-                states.iter().map(|state| state.value.map(shown)).collect::<Vec<_>>()
-            ),
-        }
-    }
-
-    fn check_counter(&mut self, key: usize, number: u32, got: Option<&[u8]>) {
-        let text = got.map_or("0".into(), String::from_utf8_lossy);
-        let count: i64 = text.parse().unwrap_or(-1);
-        if self.keys[key].is_loose {
-            return;
-        }
-        let most = match self.is_strict {
-            true => self.keys[key].done + self.maybe(key, number),
-            false => self.keys[key].done + self.maybe(key, u32::MAX) + self.pending(key),
+                found.iter().map(|found| found.value.map(shown)).collect::<Vec<_>>(),
+                self.explain(data, key, since_us),
+            );
         };
-        let least = self.keys[key].counted;
-        assert!((least..=most).contains(&count), "a counter is {count}, not {least} to {most}");
+        if !best.is_free {
+            let version = best.sight.version;
+            let is_lost = version > 0 && data.history(&self.keys[key].name)[version - 1].is_lost;
+            if !is_lost {
+                self.keys[key].seen = self.keys[key].seen.max(version);
+            }
+        }
     }
 
-    fn pending(&self, key: usize) -> i64 {
-        let writes = self.keys[key].writes.values();
-        writes.map(|write| i64::from(write.fate == Fate::Pending)).sum()
-    }
-
-    /// The lengths that a key may have had for a read; 0 is also that it was not there.
-    pub fn possible_lengths(&self, cluster: &Cluster, key: usize, number: u32) -> Vec<usize> {
-        let states = self.possible(cluster, key, number);
-        states.iter().map(|state| state.value.map_or(0, <[u8]>::len)).collect()
-    }
-
-    /// Whether a key may have been missing, and whether it may have been there.
-    pub fn possible_presence(&self, cluster: &Cluster, key: usize, number: u32) -> (bool, bool) {
-        let states = self.possible(cluster, key, number);
-        let is_there = |state: &State<'_>| state.value.is_some();
-        (!states.iter().all(is_there), states.iter().any(is_there))
+    fn explain(&self, data: &Data, key: usize, since_us: u64) -> String {
+        let key = &self.keys[key];
+        let sights = data.sights(&key.name).iter().filter(|sight| sight.at_us >= since_us);
+        format!("done are {:?}, seen were {:?}", key.done, sights.collect::<Vec<_>>())
     }
 
     /// What a read that was sent as `number` may have found.
-    fn possible<'a>(&self, cluster: &'a Cluster, key: usize, number: u32) -> Vec<State<'a>> {
+    pub fn possible<'a>(
+        &self,
+        data: &'a Data,
+        key: usize,
+        number: u32,
+        since_us: u64,
+    ) -> Vec<Found<'a>> {
         let key = &self.keys[key];
-        let history = cluster.history(&key.name);
-        let floor = key.floor.filter(|_| !key.is_loose);
-        let first = match floor {
-            Some(floor) => State { value: history[floor].value.as_deref(), later: None },
-            None => State { value: None, later: None },
-        };
-        let mut states = vec![first];
-        for entry in &history[floor.map_or(0, |floor| floor + 1)..] {
-            let later = numbered(entry).filter(|executed| *executed > number);
-            if later.is_none() || !self.is_strict || key.is_loose {
-                states.push(State { value: entry.value.as_deref(), later });
-            }
+        let sights = data.sights(&key.name).iter().filter(|sight| sight.at_us >= since_us);
+        let allowed = sights.filter(|sight| self.allows(data, key, number, sight));
+        let found = allowed.map(|sight| Found {
+            value: data.value_of(&key.name, sight.version),
+            sight: *sight,
+            is_free: self.is_free(key, number, sight),
+        });
+        found.collect()
+    }
+
+    /// Whether a read that was sent as `number` may have seen this.
+    fn allows(&self, data: &Data, key: &Key, number: u32, sight: &Sight) -> bool {
+        if self.is_free(key, number, sight) {
+            return true;
         }
-        states
+        if sight.at_replica {
+            return false;
+        }
+        let history = data.history(&key.name);
+        let is_old = key.done.range(sight.version + 1..).any(|done| !history[done - 1].is_lost);
+        let latest = sight.version.checked_sub(1).map(|at| &history[at]);
+        let is_early = self.rules.is_strict && latest.and_then(numbered) > Some(number);
+        !is_old && !is_early
+    }
+
+    /// Whether a read may be out of step with the writes of its client: where replicas are read
+    /// from it may go to one first, even if that sends it on to a master.
+    fn is_free(&self, key: &Key, number: u32, sight: &Sight) -> bool {
+        let Rules { reads_replicas, roles_change, read_your_writes_us, .. } = self.rules;
+        let wrote = key.wrote_us.range(..number).next_back();
+        let has_written =
+            wrote.is_some_and(|(_, wrote_us)| sight.at_us < wrote_us + read_your_writes_us);
+        // Who was a master may be taken for one a little longer.
+        let by_role = roles_change && sight.at_replica && sight.at_former_master;
+        by_role || (reads_replicas && !has_written)
     }
 
     /// When everything is over: what was executed is what the client was told.
-    pub fn check_end(&self, cluster: &Cluster) {
-        for (index, key) in self.keys.iter().enumerate() {
-            let history = cluster.history(&key.name);
+    pub fn check_end(&self, data: &Data) {
+        for key in &self.keys {
+            let history = data.history(&key.name);
+            let fates = key.writes.values();
             if key.kind == Kind::Counter {
-                let count = i64::try_from(history.len()).unwrap_or(i64::MAX);
-                let most = key.done + self.maybe(index, u32::MAX);
+                let unclaimed = history.len() - key.done.len();
+                let maybe = fates.filter(|fate| **fate == Fate::Maybe).count();
                 assert!(
-                    (key.done..=most).contains(&count),
-                    "{} INCRs were executed, not {} to {most}",
-                    count,
-                    key.done
+                    unclaimed <= maybe,
+                    "{unclaimed} INCRs of {} were executed that failed, of {maybe} at most",
+                    shown(&key.name)
                 );
                 continue;
             }
-            for (number, write) in &key.writes {
+            for (number, fate) in &key.writes {
                 let tag = Some((self.client, *number));
                 let times = history.iter().filter(|entry| entry.tag == tag).count();
-                let fits = match write.fate {
+                let fits = match fate {
                     Fate::Done => times == 1,
                     Fate::Never => times == 0,
                     Fate::Maybe => times <= 1,
                     Fate::Pending => false,
                 };
-                assert!(fits, "{tag:?} was executed {times} times and is {:?}", write.fate);
+                assert!(fits, "{tag:?} was executed {times} times and is {fate:?}");
             }
             for entry in history {
                 let number = numbered(entry);
@@ -295,10 +311,11 @@ impl Ledger {
     }
 }
 
-struct State<'a> {
-    value: Option<&'a [u8]>,
-    /// The write that made it so, if it was sent after the read.
-    later: Option<u32>,
+impl Key {
+    /// A write that is done must not have been seen by a read that was sent before it.
+    fn check_unseen(&self, version: usize, tag: Tag) {
+        assert!(version > self.seen, "{tag:?} was seen by a read that was sent before it");
+    }
 }
 
 fn numbered(entry: &Entry) -> Option<u32> {

@@ -7,12 +7,31 @@ use predixy::sys::sim::Faults;
 /// All that is decided about a run before it begins. A chance of `n` is once in `n`, 0 is never.
 #[derive(Debug)]
 pub struct Plan {
+    pub kind: Kind,
     /// Threads of the proxy.
     pub handlers: usize,
-    /// Nodes that own slots at the beginning.
-    pub nodes: usize,
-    /// A further node may join.
+    /// Masters at the beginning: nodes that own slots, or one for each group.
+    pub masters: usize,
+    /// Replicas of each.
+    pub replicas: usize,
+    /// Further nodes that may join.
     pub spare_nodes: usize,
+    pub sentinels: usize,
+    /// Whether Sentinels know the word `replicas`, and the older one.
+    pub sentinel_words: [bool; 2],
+    /// `MasterReadPriority`, `StaticSlaveReadPriority`, `DynamicSlaveReadPriority`.
+    pub priorities: [u32; 3],
+    /// The file lists the replicas too.
+    pub lists_replicas: bool,
+    pub read_your_writes_ms: u64,
+    pub hold_ms: u64,
+    /// When the clients and the script begin.
+    pub begin_us: u64,
+    pub databases: u32,
+    /// How far replicas are behind.
+    pub lag_us: u64,
+    /// Replicas without their master answer all the same.
+    pub serves_stale: bool,
     pub clients: usize,
     /// How many requests each client makes.
     pub requests: u32,
@@ -49,13 +68,23 @@ pub struct Plan {
     pub allows: Allowed,
 }
 
+/// What the proxy stands before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Cluster,
+    /// Groups that Sentinels look after.
+    Sentinel,
+    /// Groups that stay as they are.
+    Standalone,
+}
+
 /// What may go wrong for a client, because something else goes wrong.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowed {
     /// Connections to servers may fail, so that requests get errors.
     pub lossy: bool,
-    /// Slots change hands.
-    pub moved_slots: bool,
+    /// Masters become replicas and replicas masters.
+    pub role_changes: bool,
     /// Several keys of one slot may be in two places.
     pub split_slots: bool,
     /// Connections to clients may break.
@@ -75,6 +104,12 @@ pub enum Deed {
     JoinOrLeave,
     /// A node dies; it comes back, or another one takes over its keys and slots.
     Crash,
+    /// A replica takes over from a master that is well.
+    Failover,
+    /// A master loses the others and is replaced, while clients still reach it.
+    Partition,
+    /// A replica loses its master for a while.
+    Unlink,
     /// A connection of a server breaks.
     Cut,
     /// A server closes connections that are idle, or all.
@@ -89,6 +124,14 @@ pub enum Deed {
     Loading,
     /// No descriptor is left for clients.
     NoDescriptors,
+    /// A Sentinel dies for a while.
+    SentinelCrash,
+    /// A Sentinel does nothing for a while, or its connections break or are held.
+    SentinelTrouble,
+    /// A Sentinel does not know a group for a while.
+    SentinelForgets,
+    /// A Sentinel tells something that changes no master.
+    SentinelGossip,
 }
 
 /// What a server does wrong, for each request that it executed.
@@ -129,14 +172,29 @@ impl Plan {
     /// not.
     pub fn draw(random: &mut Random) -> Plan {
         let sky = random.below(10);
-        let mut plan = Plan::fair(random);
+        let kind = match random.below(8) {
+            0..4 => Kind::Cluster,
+            4..7 => Kind::Sentinel,
+            _ => Kind::Standalone,
+        };
+        let mut plan = Plan::fair(kind, random);
+        let mut moves = vec![Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave];
+        if plan.replicas > 0 {
+            moves.push(Deed::Failover);
+        }
+        let is_cluster = kind == Kind::Cluster;
         match sky {
             0 | 1 => {}
-            2 => plan.deeds = vec![Deed::MoveSlot],
-            3 => plan.deeds = vec![Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave],
-            4 => plan.add_clients_faults(random, 1),
+            2 if is_cluster => plan.deeds = vec![Deed::MoveSlot],
+            3 if is_cluster => plan.deeds = moves,
+            2 | 3 if kind == Kind::Sentinel => {
+                plan.deeds = vec![Deed::Failover, Deed::SentinelGossip, Deed::SentinelCrash];
+            }
+            2..5 => plan.add_clients_faults(random, 1),
             5 => {
-                plan.deeds = vec![Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave];
+                if is_cluster {
+                    plan.deeds = moves;
+                }
                 plan.add_clients_faults(random, 2);
             }
             _ => {
@@ -144,12 +202,16 @@ impl Plan {
                 plan.add_servers_faults(random);
             }
         }
+        if plan.priorities[0] == 0 {
+            // A master without replicas would have nobody to read from.
+            plan.deeds.retain(|deed| *deed != Deed::JoinOrLeave);
+        }
         if !plan.deeds.is_empty() {
             plan.script_us = 1_000 << random.below(8);
         }
         plan.allows = Allowed {
             lossy: plan.is_lossy(),
-            moved_slots: plan.moves_slots(),
+            role_changes: plan.changes_roles(),
             split_slots: plan.deeds.contains(&Deed::MigrateSlot),
             resets: plan.platform.resets > 0,
             early_errors: plan.server.early_error > 0,
@@ -157,7 +219,7 @@ impl Plan {
         plan
     }
 
-    fn fair(random: &mut Random) -> Plan {
+    fn fair(kind: Kind, random: &mut Random) -> Plan {
         let bumpy = !random.one_in(4);
         // Tiny buffers and huge values together would take for ever.
         let is_large = random.one_in(6);
@@ -168,10 +230,42 @@ impl Plan {
             _ => 4_096..=65_536,
         };
         let platform = if bumpy { Faults::bumpy() } else { Faults::none() };
+        let masters = match kind {
+            Kind::Cluster => 2 + random.index(2),
+            Kind::Sentinel | Kind::Standalone => 1 + random.index(3),
+        };
+        let replicas = match kind {
+            Kind::Cluster => [0, 0, 1, 2][random.index(4)],
+            Kind::Sentinel => 1 + random.index(2),
+            Kind::Standalone => random.index(3),
+        };
+        let policies =
+            [[60, 0, 0], [60, 0, 0], [60, 50, 50], [50, 50, 50], [40, 60, 50], [0, 50, 50]];
+        let hold_ms = if random.one_in(2) { 500 } else { random.below(3) * 700 };
+        // Who asks Sentinels first has no servers for a moment, and requests may not wait.
+        let waits = kind == Kind::Sentinel && (random.one_in(2) || hold_ms < 500);
+        let has_databases = kind != Kind::Cluster && random.one_in(2);
         Plan {
+            kind,
             handlers: 1 + random.index(2),
-            nodes: 2 + random.index(2),
-            spare_nodes: 1,
+            masters,
+            replicas,
+            spare_nodes: usize::from(kind == Kind::Cluster),
+            sentinels: 1 + random.index(3),
+            sentinel_words: [[true, true], [true, true], [true, false], [false, true]]
+                [random.index(4)],
+            priorities: policies[random.index(if replicas == 0 { 3 } else { 6 })],
+            lists_replicas: random.one_in(2),
+            read_your_writes_ms: if random.one_in(2) { 0 } else { 10 << random.below(10) },
+            hold_ms,
+            begin_us: if waits { 1_000_000 } else { 0 },
+            databases: if has_databases {
+                2 + u32::try_from(random.below(4)).unwrap_or(0)
+            } else {
+                1
+            },
+            lag_us: if random.one_in(3) { 0 } else { 1 << random.below(20) },
+            serves_stale: random.one_in(2),
             clients: 3 + random.index(4),
             requests: 20 + u32::try_from(random.below(if is_large { 20 } else { 60 })).unwrap_or(0),
             tags: 1 + random.index(5),
@@ -230,10 +324,7 @@ impl Plan {
     }
 
     fn add_servers_faults(&mut self, random: &mut Random) {
-        let all = [
-            Deed::MoveSlot,
-            Deed::MigrateSlot,
-            Deed::JoinOrLeave,
+        let mut all = vec![
             Deed::Crash,
             Deed::Cut,
             Deed::Close,
@@ -242,6 +333,22 @@ impl Plan {
             Deed::Unreachable,
             Deed::Loading,
         ];
+        match self.kind {
+            Kind::Cluster => all.extend([Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave]),
+            Kind::Sentinel => all.extend([
+                Deed::SentinelCrash,
+                Deed::SentinelTrouble,
+                Deed::SentinelForgets,
+                Deed::SentinelGossip,
+            ]),
+            Kind::Standalone => {}
+        }
+        if self.replicas > 0 {
+            all.push(Deed::Unlink);
+            if self.kind != Kind::Standalone {
+                all.extend([Deed::Failover, Deed::Partition]);
+            }
+        }
         self.deeds.extend(all.into_iter().filter(|_| random.one_in(3)));
         let mut chance = |most: u64| if random.one_in(2) { 0 } else { 20 + random.below(most) };
         self.server = ServerChances {
@@ -265,36 +372,111 @@ impl Plan {
         let ServerChances { garbage, close, cut_reply, half_close, early_error } = &self.server;
         let chances = garbage + close + cut_reply + half_close + early_error;
         let Faults { resets, refusals, silences, .. } = &self.platform;
-        let harmless = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::NoDescriptors];
-        chances + resets + refusals + silences > 0
-            || self.deeds.iter().any(|deed| !harmless.contains(deed))
+        let harmless = [
+            Deed::MoveSlot,
+            Deed::MigrateSlot,
+            Deed::JoinOrLeave,
+            Deed::NoDescriptors,
+            Deed::SentinelCrash,
+            Deed::SentinelTrouble,
+            Deed::SentinelGossip,
+        ];
+        let is_harmless = |deed: &Deed| {
+            // Who hands over in a cluster loses nothing and tells where to go, but other replicas
+            // may be without a master for a moment.
+            let hands_over = *deed == Deed::Failover && self.kind == Kind::Cluster;
+            harmless.contains(deed) || (hands_over && (self.serves_stale || self.replicas < 2))
+        };
+        chances + resets + refusals + silences > 0 || !self.deeds.iter().all(is_harmless)
     }
 
-    fn moves_slots(&self) -> bool {
-        let moves = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::Crash];
-        self.deeds.iter().any(|deed| moves.contains(deed))
+    fn changes_roles(&self) -> bool {
+        let changes = [Deed::Failover, Deed::Partition, Deed::Crash];
+        let may_fail_over = self.replicas > 0 && self.kind != Kind::Standalone;
+        may_fail_over && self.deeds.iter().any(|deed| changes.contains(deed))
     }
 
-    /// The configuration of the proxy.
-    pub fn conf(&self, proxy: &str, servers: &[String]) -> String {
+    /// Masters and their replicas.
+    pub fn members(&self) -> usize {
+        self.masters * (1 + self.replicas)
+    }
+
+    /// All servers, also those that have not joined.
+    pub fn servers(&self) -> usize {
+        self.members() + self.spare_nodes
+    }
+
+    /// Whom a replica follows at the beginning.
+    pub fn master_of(&self, replica: usize) -> usize {
+        (replica - self.masters) / self.replicas
+    }
+
+    /// The replicas of a master at the beginning.
+    pub fn replicas_of(&self, master: usize) -> std::ops::Range<usize> {
+        let first = self.masters + master * self.replicas;
+        first..first + self.replicas
+    }
+
+    /// Whether reads may go to replicas.
+    pub fn reads_replicas(&self) -> bool {
+        let [_, fixed, found] = self.priorities;
+        fixed + found > 0
+    }
+
+    /// The configuration of the proxy, with the names of all servers and of the Sentinels.
+    pub fn conf(&self, proxy: &str, servers: &[String], sentinels: &[String]) -> String {
+        let list = |names: Vec<&String>| -> String {
+            names.iter().map(|name| format!("        + {name}\n")).collect()
+        };
+        let listed = if self.lists_replicas { self.members() } else { self.masters };
         let password = if self.password { "    Password sesame\n" } else { "" };
-        let servers: String =
-            servers.iter().map(|server| format!("        + {server}\n")).collect();
-        let server_timeout = match self.server_timeout_ms {
-            0 => "0".to_owned(),
-            ms => format!("{ms}ms"),
+        let [master, fixed, found] = self.priorities;
+        let duration = |ms: u64| if ms == 0 { "0".to_owned() } else { format!("{ms}ms") };
+        let common = format!(
+            "{password}    MasterReadPriority {master}\n    StaticSlaveReadPriority {fixed}\n    \
+             DynamicSlaveReadPriority {found}\n    RefreshInterval {}\n    ServerTimeout {}\n    \
+             ConnectTimeout {}\n    ServerFailureLimit {}\n    ServerRetryTimeout {}\n    \
+             FailoverHold {}\n    ReadYourWrites {}\n",
+            duration(self.refresh_ms),
+            duration(self.server_timeout_ms),
+            duration(self.connect_timeout_ms),
+            self.failure_limit,
+            duration(self.retry_ms),
+            duration(self.hold_ms),
+            duration(self.read_your_writes_ms),
+        );
+        let group = |master: usize| {
+            let mut members = vec![&servers[master]];
+            let replicas = self.replicas_of(master);
+            if self.kind == Kind::Standalone || self.lists_replicas {
+                members.extend(&servers[replicas]);
+            }
+            if self.kind == Kind::Sentinel && !self.lists_replicas {
+                members.clear();
+            }
+            format!("    Group shard{master} {{\n{}    }}\n", list(members))
+        };
+        let groups: String = (0..self.masters).map(group).collect();
+        let pool = match self.kind {
+            Kind::Cluster => format!(
+                "ClusterServerPool {{\n{common}    Servers {{\n{}    }}\n}}\n",
+                list(servers[..listed].iter().collect())
+            ),
+            Kind::Sentinel => format!(
+                "SentinelServerPool {{\n{common}    Databases {}\n    Hash crc16\n    HashTag \"{{}}\"\n    \
+                 Distribution modula\n    Sentinels {{\n{}    }}\n{groups}}}\n",
+                self.databases,
+                list(sentinels.iter().take(1).collect()),
+            ),
+            Kind::Standalone => format!(
+                "StandaloneServerPool {{\n    RefreshMethod fixed\n{common}    Databases {}\n    Hash crc16\n    \
+                 HashTag \"{{}}\"\n    Distribution modula\n{groups}}}\n",
+                self.databases,
+            ),
         };
         format!(
-            "Name sim\nBind {proxy}\nWorkerThreads {}\nClientTimeout {}\n\
-             ClusterServerPool {{\n{password}    MasterReadPriority 60\n    RefreshInterval {}ms\n    \
-             ServerTimeout {server_timeout}\n    ConnectTimeout {}ms\n    ServerFailureLimit {}\n    \
-             ServerRetryTimeout {}ms\n    Servers {{\n{servers}    }}\n}}\n",
-            self.handlers,
-            self.client_timeout_s,
-            self.refresh_ms,
-            self.connect_timeout_ms,
-            self.failure_limit,
-            self.retry_ms,
+            "Name sim\nBind {proxy}\nWorkerThreads {}\nClientTimeout {}\n{pool}",
+            self.handlers, self.client_timeout_s,
         )
     }
 }

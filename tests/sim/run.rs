@@ -15,7 +15,8 @@ use predixy::sys::sim::{Faults, World};
 use predixy::sys::{Endpoint, ListenSocket};
 
 use super::client::{Client, Tally};
-use super::cluster::{Cluster, slot_of};
+use super::cluster::slot_of;
+use super::model::Model;
 use super::plan::{ClientChances, Plan, ServerChances};
 use super::script::Script;
 use super::server::Server;
@@ -27,7 +28,7 @@ struct Run {
     handlers: Vec<Handler>,
     clients: Vec<Client>,
     servers: Vec<Server>,
-    cluster: Cluster,
+    model: Model,
     script: Script,
     proxy: Endpoint,
     logger: Arc<Logger>,
@@ -71,27 +72,26 @@ pub fn run(seed: u64, logs: bool) -> Outcome {
 
 impl Run {
     fn new(plan: Plan, random: Random, logs: bool) -> Run {
-        let addresses: Vec<SocketAddr> = (0..plan.nodes + plan.spare_nodes)
-            .map(|node| SocketAddr::from(([10, 0, 1, 1 + u8::try_from(node).unwrap_or(0)], 7001)))
-            .collect();
-        let cluster = Cluster::new(&addresses, plan.nodes);
-        let mut servers: Vec<Server> = (0..addresses.len()).map(Server::new).collect();
-        for server in &mut servers[..plan.nodes] {
-            server.start(&cluster);
+        let model = Model::new(&plan);
+        let (nodes, sentinels) = (model.nodes.len(), model.sentinels.len());
+        let mut servers: Vec<Server> = (0..nodes + sentinels).map(Server::new).collect();
+        for (index, server) in servers.iter_mut().enumerate() {
+            if index < plan.members() || index >= nodes {
+                server.start(&model);
+            }
         }
-        let listed: Vec<String> = addresses[..plan.nodes]
-            .iter()
-            .enumerate()
-            .map(|(node, address)| {
-                let name = format!("node{node}");
-                World::slow_name(&name, &[*address], 300);
-                if plan.by_name {
-                    format!("{name}:{}", address.port())
-                } else {
-                    address.to_string()
-                }
-            })
-            .collect();
+        model.note_roles();
+        let name_of = |index: usize| {
+            let (name, address): (String, SocketAddr) =
+                (format!("node{index}"), model.address(index));
+            World::slow_name(&name, &[address], 300);
+            match plan.by_name {
+                true => format!("{name}:{}", address.port()),
+                false => address.to_string(),
+            }
+        };
+        let listed: Vec<String> = (0..nodes).map(name_of).collect();
+        let watchers: Vec<String> = (nodes..nodes + sentinels).map(name_of).collect();
         let logger = match logs {
             true => Logger::new(&Settings {
                 target: Target::Memory,
@@ -102,7 +102,7 @@ impl Run {
             .expect("memory is there"),
             false => Logger::nowhere(),
         };
-        let text = plan.conf(PROXY, &listed);
+        let text = plan.conf(PROXY, &listed, &watchers);
         let conf = Conf::parse(Path::new("sim.conf"), text.as_bytes(), &[]);
         let conf = conf.unwrap_or_else(|errors| panic!("{errors:?}"));
         let address = Address::parse(PROXY).expect("an address");
@@ -125,13 +125,13 @@ impl Run {
         slots.dedup();
         let proxy = Endpoint::Ip(PROXY.parse().expect("an address"));
         Run {
-            script: Script::new(slots),
+            script: Script::new(slots, plan.begin_us),
             plan,
             random,
             handlers,
             clients,
             servers,
-            cluster,
+            model,
             proxy,
             logger,
             spins: 0,
@@ -149,15 +149,15 @@ impl Run {
                 0 => self.turn_handlers(),
                 1 => {
                     for server in &mut self.servers {
-                        server.turn(&mut self.cluster, &self.plan, &mut self.random);
+                        server.turn(&mut self.model, &self.plan, &mut self.random);
                     }
                 }
                 2 => {
                     for client in &mut self.clients {
-                        client.turn(&self.cluster, &self.plan, &self.proxy);
+                        client.turn(&self.model, &self.plan, &self.proxy);
                     }
                 }
-                _ => self.script.turn(&mut self.cluster, &mut self.servers, &self.plan),
+                _ => self.script.turn(&mut self.model, &mut self.servers, &self.plan),
             }
         }
         self.passes += 1;
@@ -209,7 +209,7 @@ impl Run {
         World::note("rest");
         let Faults { capacity, delay_us, .. } = self.plan.platform.clone();
         World::set_faults(Faults { capacity, delay_us, ..Faults::none() });
-        self.script.finish(&mut self.cluster, &mut self.servers);
+        self.script.finish(&mut self.model, &mut self.servers);
         self.plan.deeds = Vec::new();
         self.plan.server = ServerChances::default();
         self.plan.client = ClientChances::default();
@@ -236,7 +236,7 @@ impl Run {
         World::set_faults(Faults { capacity, ..Faults::none() });
         self.plan.reply_us = 0;
         for client in &mut self.clients {
-            client.ledger.check_end(&self.cluster);
+            client.ledger.check_end(&self.model.data);
             client.begin_audit();
         }
         let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
@@ -262,7 +262,7 @@ impl Run {
         self.handlers.clear();
         for _ in 0..1_000 {
             for server in &mut self.servers {
-                server.turn(&mut self.cluster, &self.plan, &mut self.random);
+                server.turn(&mut self.model, &self.plan, &mut self.random);
             }
             World::advance_by(10_000);
         }
@@ -296,8 +296,9 @@ impl Run {
         if World::open_sockets() != 2 * links {
             return Some(format!("{} sockets for {links} links", World::open_sockets()));
         }
-        // A shared one for each server, and the private ones that are kept for large requests.
-        let most = self.handlers.len() * self.servers.len() * 5;
+        // A shared one for each database of each server, and the private ones that are kept for large requests.
+        let databases = usize::try_from(self.plan.databases).unwrap_or(0);
+        let most = self.handlers.len() * self.servers.len() * (databases + 4);
         (links > most).then(|| format!("{links} links, at most {most} are of use"))
     }
 }

@@ -1,25 +1,29 @@
-//! What happens to the cluster and to the network in the course of a run, and how it ends well.
+//! What happens to servers, Sentinels and network in the course of a run, and how it ends well.
 //! Knows no clients but the slots of their keys.
 
 use predixy::base::random::Random;
 use predixy::sys::Endpoint;
 use predixy::sys::sim::{Fate, World};
 
-use super::cluster::Cluster;
-use super::plan::{Deed, Plan};
+use super::model::Model;
+use super::plan::{Deed, Kind, Plan};
 use super::server::Server;
 
 /// What is still to happen.
 pub struct Script {
     random: Random,
     next_us: u64,
+    has_begun: bool,
     slots: Vec<u16>,
     /// When each of the slots moved last.
     moved_us: Vec<u64>,
     later: Vec<(u64, Later)>,
-    /// The node that is dead, and the one that gives its slots back.
+    /// The server that is dead or cut off, and the one that gives its slots back.
     dead: Option<usize>,
     leaving: Option<usize>,
+    dead_sentinel: Option<usize>,
+    /// When a group last got a new master.
+    promoted_us: u64,
 }
 
 /// Something that follows from what has happened.
@@ -33,60 +37,75 @@ enum Later {
     Reachable(usize),
     Remove(usize),
     SwitchOff(usize),
+    /// A server that was cut off notices it, and is found again.
+    Isolate(usize),
+    Heal(usize),
+    /// A replica has its master again.
+    Link(usize),
+    /// A server of a group is told whom to follow.
+    Demote(usize),
+    /// A Sentinel comes back, looks at the servers, learns who the master of a group is.
+    StartSentinel(usize),
+    Look(usize),
+    Learn(usize, usize),
+    Remember(usize, usize),
 }
 
-/// A slot that has moved does not move again so soon, or requests would follow it for ever.
+/// A slot that has moved does not move again so soon, or requests would follow it for ever. Nor
+/// has a group two new masters in a time in which not all Sentinels have heard of the first.
 const PAUSE_US: u64 = 400_000;
 
 impl Script {
-    pub fn new(slots: Vec<u16>) -> Script {
+    pub fn new(slots: Vec<u16>, begin_us: u64) -> Script {
         let moved_us = vec![0; slots.len()];
         let random = World::random();
-        Script { random, next_us: 0, slots, moved_us, later: Vec::new(), dead: None, leaving: None }
+        Script {
+            random,
+            next_us: World::now_us() + begin_us,
+            has_begun: false,
+            slots,
+            moved_us,
+            later: Vec::new(),
+            dead: None,
+            leaving: None,
+            dead_sentinel: None,
+            promoted_us: 0,
+        }
     }
 
     /// Does what is due.
-    pub fn turn(&mut self, cluster: &mut Cluster, servers: &mut [Server], plan: &Plan) {
+    pub fn turn(&mut self, model: &mut Model, servers: &mut [Server], plan: &Plan) {
         let now_us = World::now_us();
         while let Some(place) = self.later.iter().position(|(at_us, _)| *at_us <= now_us) {
             let (_, later) = self.later.remove(place);
-            self.follow(later, cluster, servers);
+            self.follow(later, model, servers);
         }
         if plan.deeds.is_empty() || now_us < self.next_us {
             return;
         }
-        if self.next_us > 0 {
+        if self.has_begun {
             let deed = plan.deeds[self.random.index(plan.deeds.len())];
-            self.act(deed, cluster, servers);
+            self.act(deed, model, servers, plan);
         }
+        self.has_begun = true;
         self.next_us = now_us + 1 + self.random.below(2 * plan.script_us);
         World::alarm(self.next_us);
     }
 
     /// Ends all that was begun: everybody is there, and everybody knows.
-    pub fn finish(&mut self, cluster: &mut Cluster, servers: &mut [Server]) {
-        while let Some((_, later)) = self.later.pop() {
-            // Who leaves does not come back; everything else is brought to its end.
-            if !matches!(later, Later::MigrateKey(_)) {
-                self.follow(later, cluster, servers);
-            }
-        }
-        for slot in cluster.migrations() {
-            cluster.finish_migration(slot);
-        }
-        for (node, server) in servers.iter_mut().enumerate() {
+    pub fn finish(&mut self, model: &mut Model, servers: &mut [Server]) {
+        self.later.clear();
+        for (index, server) in servers.iter_mut().enumerate() {
             server.stalled_until_us = 0;
             server.loading_until_us = 0;
             server.hold(false);
-            World::set_fate(&Endpoint::Ip(cluster.nodes[node].address), Fate::Answer);
-            if cluster.nodes[node].is_member {
-                if !server.is_up() {
-                    server.start(cluster);
-                }
-                cluster.nodes[node].is_failed = false;
-                cluster.enlighten(node);
+            World::set_fate(&Endpoint::Ip(model.address(index)), Fate::Answer);
+            let is_member = model.nodes.get(index).is_none_or(|node| node.is_member);
+            if is_member && !server.is_up() {
+                server.start(model);
             }
         }
+        model.settle();
         World::fail_accepts(0);
     }
 
@@ -96,70 +115,118 @@ impl Script {
         self.later.push((at_us, later));
     }
 
-    fn act(&mut self, deed: Deed, cluster: &mut Cluster, servers: &mut [Server]) {
-        let up: Vec<usize> = (0..servers.len()).filter(|node| servers[*node].is_up()).collect();
-        let some = up[self.random.index(up.len())];
+    fn act(&mut self, deed: Deed, model: &mut Model, servers: &mut [Server], plan: &Plan) {
+        let nodes = model.nodes.len();
+        let up: Vec<usize> = (0..nodes).filter(|node| servers[*node].is_up()).collect();
+        let Some(some) = up.get(self.random.index(up.len())).copied() else { return };
         let short_us = 1_000 << self.random.below(11);
         World::note(&format!("script: {deed:?} {some}"));
         match deed {
-            Deed::MoveSlot => self.move_slot(cluster, servers, false),
-            Deed::MigrateSlot => self.move_slot(cluster, servers, true),
-            Deed::JoinOrLeave => self.join_or_leave(cluster, servers),
-            Deed::Crash => self.crash(some, cluster, servers),
+            Deed::MoveSlot => self.move_slot(model, servers, false),
+            Deed::MigrateSlot => self.move_slot(model, servers, true),
+            Deed::JoinOrLeave => self.join_or_leave(model, servers),
+            Deed::Crash => self.crash(some, model, servers, plan),
+            Deed::Failover => self.fail_over(model, servers),
+            Deed::Partition => self.cut_off(model, servers),
+            Deed::Unlink => {
+                if model.data.master_of(some).is_some() {
+                    model.data.cut(some);
+                    self.after(short_us, Later::Link(some));
+                }
+            }
             Deed::Cut => servers[some].cut_one(&mut self.random),
             Deed::Close => servers[some].close_some(self.random.one_in(3)),
-            Deed::Stall => {
-                servers[some].stalled_until_us = World::now_us() + short_us;
-                World::alarm(World::now_us() + short_us);
-            }
+            Deed::Stall => stall(&mut servers[some], short_us),
             Deed::Hold => {
                 servers[some].hold(true);
                 self.after(short_us, Later::Release(some));
             }
             Deed::Unreachable => {
                 let fate = if self.random.one_in(2) { Fate::Refuse } else { Fate::Silence };
-                World::set_fate(&Endpoint::Ip(cluster.nodes[some].address), fate);
+                World::set_fate(&Endpoint::Ip(model.address(some)), fate);
                 self.after(short_us, Later::Reachable(some));
             }
             Deed::Loading => {
                 servers[some].loading_until_us = World::now_us() + short_us;
-                servers[some].close_some(true);
+                World::alarm(World::now_us() + short_us);
+                if self.random.one_in(2) {
+                    servers[some].close_some(true);
+                }
             }
             Deed::NoDescriptors => {
                 World::fail_accepts(1 + u32::try_from(self.random.below(3)).unwrap_or(0));
             }
+            Deed::SentinelCrash
+            | Deed::SentinelTrouble
+            | Deed::SentinelForgets
+            | Deed::SentinelGossip => self.trouble_a_sentinel(deed, model, servers),
+        }
+    }
+
+    fn trouble_a_sentinel(&mut self, deed: Deed, model: &mut Model, servers: &mut [Server]) {
+        let sentinel = self.random.index(model.sentinels.len());
+        let index = model.nodes.len() + sentinel;
+        let short_us = 1_000 << self.random.below(11);
+        match deed {
+            Deed::SentinelCrash if self.dead_sentinel.is_none() => {
+                self.dead_sentinel = Some(sentinel);
+                servers[index].die();
+                self.after(short_us, Later::StartSentinel(sentinel));
+            }
+            Deed::SentinelTrouble => match self.random.below(4) {
+                0 => servers[index].cut_one(&mut self.random),
+                1 => servers[index].close_some(true),
+                2 => stall(&mut servers[index], short_us),
+                _ => {
+                    servers[index].hold(true);
+                    self.after(short_us, Later::Release(index));
+                }
+            },
+            Deed::SentinelForgets => {
+                let group = self.random.index(model.groups().all.len());
+                model.sentinels.forget(sentinel, group, true);
+                self.after(short_us, Later::Remember(sentinel, group));
+            }
+            Deed::SentinelGossip => {
+                let text = format!("slave 10.0.1.{short_us}:7001");
+                model.sentinels.gossip(sentinel, text);
+            }
+            _ => {}
         }
     }
 
     /// Who may get a slot.
-    fn heir(&mut self, cluster: &Cluster, servers: &[Server], from: usize) -> Option<usize> {
-        let heirs: Vec<usize> = (0..servers.len())
+    fn heir(&mut self, model: &Model, servers: &[Server], from: usize) -> Option<usize> {
+        let heirs: Vec<usize> = (0..model.nodes.len())
             .filter(|node| {
-                let is_well = servers[*node].is_up() && cluster.nodes[*node].is_member;
-                is_well && *node != from && self.leaving != Some(*node)
+                let is_well = servers[*node].is_up()
+                    && model.nodes[*node].is_member
+                    && model.slots().is_master(*node);
+                let is_free = self.leaving != Some(*node) && self.dead != Some(*node);
+                is_well && is_free && *node != from
             })
             .collect();
         heirs.get(self.random.index(heirs.len())).copied()
     }
 
-    fn move_slot(&mut self, cluster: &mut Cluster, servers: &[Server], slowly: bool) {
+    fn move_slot(&mut self, model: &mut Model, servers: &[Server], slowly: bool) {
         let place = self.random.index(self.slots.len());
         let slot = self.slots[place];
-        let from = cluster.owner(slot);
+        let from = model.slots().owner(slot);
         let is_recent = World::now_us() < self.moved_us[place] + PAUSE_US;
-        if is_recent || cluster.is_migrating(slot) || Some(from) == self.dead {
+        if is_recent || model.slots().is_migrating(slot) || Some(from) == self.dead {
             return;
         }
-        let Some(to) = self.heir(cluster, servers, from) else { return };
+        let Some(to) = self.heir(model, servers, from) else { return };
         self.moved_us[place] = World::now_us();
         World::note(&format!("script: slot {slot} from {from} to {to}, slowly: {slowly}"));
         if slowly {
-            cluster.begin_migration(slot, to);
+            model.begin_migration(slot, to);
             let us = self.random.below(20_000);
             self.after(us, Later::MigrateKey(slot));
         } else {
-            cluster.move_slot(slot, to);
-            self.spread(servers.len());
+            model.move_slot(slot, to);
+            self.spread(model.nodes.len());
         }
     }
 
@@ -171,49 +238,53 @@ impl Script {
         }
     }
 
-    fn join_or_leave(&mut self, cluster: &mut Cluster, servers: &mut [Server]) {
-        let spare = servers.len() - 1;
+    fn join_or_leave(&mut self, model: &mut Model, servers: &mut [Server]) {
+        let spare = model.nodes.len() - 1;
         if self.leaving.is_some() || self.dead.is_some() {
             return;
         }
-        if !cluster.nodes[spare].is_member {
-            servers[spare].start(cluster);
-            cluster.nodes[spare].is_member = true;
-            cluster.enlighten(spare);
+        if !model.nodes[spare].is_member {
+            servers[spare].start(model);
+            model.nodes[spare].is_member = true;
+            model.enlighten(spare);
             return;
         }
         // There and back within one round trip is more than any proxy can follow.
         let now_us = World::now_us();
         let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + PAUSE_US / 4);
-        if is_recent || !cluster.migrations().is_empty() {
+        if is_recent || !model.slots().migrations().is_empty() {
             return;
         }
         self.leaving = Some(spare);
         self.moved_us.fill(now_us);
-        for slot in (0..16384).filter(|slot| cluster.owner(*slot) == spare).collect::<Vec<_>>() {
-            if let Some(to) = self.heir(cluster, servers, spare) {
-                cluster.move_slot(slot, to);
+        for slot in
+            (0..16384).filter(|slot| model.slots().owner(*slot) == spare).collect::<Vec<_>>()
+        {
+            if let Some(to) = self.heir(model, servers, spare) {
+                model.move_slot(slot, to);
             }
         }
-        for node in 0..servers.len() {
-            cluster.enlighten(node);
+        for node in 0..model.nodes.len() {
+            model.enlighten(node);
         }
         self.after(3_000_000, Later::Remove(spare));
     }
 
-    fn crash(&mut self, node: usize, cluster: &mut Cluster, servers: &mut [Server]) {
-        let well = servers.iter().filter(|server| server.is_up()).count();
+    fn crash(&mut self, node: usize, model: &mut Model, servers: &mut [Server], plan: &Plan) {
+        let well = servers[..model.nodes.len()].iter().filter(|server| server.is_up()).count();
+        let is_cluster = model.is_cluster();
         if self.dead.is_some()
             || self.leaving == Some(node)
-            || !cluster.nodes[node].is_member
-            || well < 2
+            || !model.nodes[node].is_member
+            || (is_cluster && well < 2)
         {
             return;
         }
         self.dead = Some(node);
+        model.lose_touch(node);
         servers[node].die();
         let us = self.random.below(800_000);
-        if self.random.one_in(2) {
+        if plan.kind != Kind::Standalone && self.random.one_in(2) {
             self.after(us, Later::TakeOver(node));
             let more_us = self.random.below(800_000);
             self.after(us + more_us, Later::Restart(node));
@@ -222,47 +293,200 @@ impl Script {
         }
     }
 
-    fn follow(&mut self, later: Later, cluster: &mut Cluster, servers: &mut [Server]) {
+    /// A replica that can take over from a server.
+    fn successor(&mut self, model: &Model, servers: &[Server], old: usize) -> Option<usize> {
+        let mut replicas = model.data.replicas_of(old);
+        replicas.retain(|replica| servers[*replica].is_up() && model.data.has_data(*replica));
+        replicas.get(self.random.index(replicas.len())).copied()
+    }
+
+    /// A master that is in use, with a replica that can take over.
+    fn pair(&mut self, model: &Model, servers: &[Server]) -> Option<(usize, usize)> {
+        if self.dead.is_some() {
+            return None;
+        }
+        let is_master = |node: &usize| {
+            model.is_master(*node)
+                && model.data.master_of(*node).is_none()
+                && servers[*node].is_up()
+                && model.nodes[*node].is_member
+                && !model.nodes[*node].is_isolated
+                && !model.data.replicas_of(*node).is_empty()
+        };
+        let masters: Vec<usize> = (0..model.nodes.len()).filter(is_master).collect();
+        let old = masters.get(self.random.index(masters.len())).copied()?;
+        Some((old, self.successor(model, servers, old)?))
+    }
+
+    /// A master that is well hands over.
+    fn fail_over(&mut self, model: &mut Model, servers: &mut [Server]) {
+        let Some((old, heir)) = self.pair(model, servers) else { return };
+        if !model.data.is_linked(heir) {
+            return;
+        }
+        if model.is_cluster() {
+            // Twice within one round trip is more than any proxy can follow.
+            let now_us = World::now_us();
+            let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + PAUSE_US);
+            if !is_recent && model.slots().migrations().is_empty() {
+                World::note(&format!("script: {heir} takes over from {old}, both are well"));
+                self.moved_us.fill(now_us);
+                model.swap_in_cluster(old, heir);
+                self.spread(model.nodes.len());
+            }
+        } else if World::now_us() >= self.promoted_us + PAUSE_US {
+            self.promote(model, servers, old, heir);
+            let us = self.random.below(200_000);
+            self.after(us, Later::Demote(old));
+        }
+    }
+
+    /// A replica becomes master of its group, and the Sentinels learn it one after the other.
+    fn promote(&mut self, model: &mut Model, servers: &mut [Server], old: usize, heir: usize) {
+        let group = model.groups().group_with(old);
+        self.promoted_us = World::now_us();
+        World::note(&format!("script: {heir} takes over from {old}"));
+        model.promote_in_group(group, heir);
+        if self.random.one_in(2) {
+            servers[heir].close_some(true);
+        }
+        let count = model.sentinels.len();
+        let first = self.random.index(count);
+        for sentinel in 0..count {
+            let us = if sentinel == first { 0 } else { self.random.below(300_000) };
+            self.after(us, Later::Learn(sentinel, group));
+        }
+        for member in model.groups().all[group].members.clone() {
+            if member != old && member != heir {
+                let us = self.random.below(300_000);
+                self.after(us, Later::Demote(member));
+            }
+        }
+    }
+
+    /// A master loses the others, which replace it; clients reach it all the same, for a while.
+    fn cut_off(&mut self, model: &mut Model, servers: &mut [Server]) {
+        let Some((old, _)) = self.pair(model, servers) else { return };
+        self.dead = Some(old);
+        model.lose_touch(old);
+        let (notices_us, replaced_us) =
+            (self.random.below(400_000), 1 + self.random.below(400_000));
+        if model.is_cluster() {
+            self.after(notices_us, Later::Isolate(old));
+        } else if self.random.one_in(2) {
+            stall(&mut servers[old], replaced_us + self.random.below(400_000));
+        }
+        self.after(replaced_us, Later::TakeOver(old));
+        let healed_us = replaced_us + self.random.below(800_000);
+        self.after(healed_us, Later::Heal(old));
+    }
+
+    fn take_over(&mut self, node: usize, model: &mut Model, servers: &mut [Server]) {
+        let heir = self.successor(model, servers, node);
+        if model.data.master_of(node).is_some() || !model.is_master(node) {
+            return;
+        }
+        model.nodes[node].is_failed = true;
+        match heir {
+            Some(heir) if model.is_cluster() => {
+                World::note(&format!("script: {heir} takes over from {node}"));
+                model.promote_in_cluster(node, heir);
+                self.spread(model.nodes.len());
+            }
+            Some(heir) if World::now_us() >= self.promoted_us + PAUSE_US => {
+                self.promote(model, servers, node, heir);
+            }
+            None if model.is_cluster() && model.data.replicas_of(node).is_empty() => {
+                let Some(heir) = self.heir(model, servers, node) else { return };
+                if !servers[node].is_up() {
+                    model.inherit(node, heir);
+                    self.spread(model.nodes.len());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A server is there again, and told what is so.
+    fn come_back(&mut self, node: usize, model: &mut Model) {
+        model.nodes[node].is_failed = false;
+        self.dead = None;
+        for replica in model.data.replicas_of(node) {
+            model.data.mend(replica, model.sync_us);
+        }
+        let us = self.random.below(50_000);
+        if model.is_cluster() {
+            model.nodes[node].is_isolated = true;
+            self.after(us, Later::Enlighten(node));
+        } else {
+            self.after(us, Later::Demote(node));
+        }
+    }
+
+    fn follow(&mut self, later: Later, model: &mut Model, servers: &mut [Server]) {
         World::note(&format!("script: {later:?}"));
         match later {
-            Later::Enlighten(node) => cluster.enlighten(node),
+            Later::Enlighten(node) => {
+                if self.dead != Some(node) {
+                    model.enlighten(node);
+                }
+            }
             Later::MigrateKey(slot) => {
                 let us = self.random.below(20_000);
-                if cluster.migrate_key(slot) {
+                if model.migrate_key(slot) {
                     self.after(us, Later::MigrateKey(slot));
                 } else {
-                    cluster.finish_migration(slot);
-                    self.spread(servers.len());
+                    model.finish_migration(slot);
+                    self.spread(model.nodes.len());
                 }
             }
             Later::Restart(node) => {
                 if !servers[node].is_up() {
-                    servers[node].start(cluster);
+                    servers[node].start(model);
                 }
-                cluster.nodes[node].is_failed = false;
-                cluster.enlighten(node);
-                self.dead = None;
+                self.come_back(node, model);
             }
-            Later::TakeOver(node) => {
-                let Some(heir) = self.heir(cluster, servers, node) else { return };
-                if !servers[node].is_up() {
-                    cluster.nodes[node].is_failed = true;
-                    cluster.take_over(node, heir);
-                    self.spread(servers.len());
-                }
-            }
+            Later::TakeOver(node) => self.take_over(node, model, servers),
             Later::Release(node) => servers[node].hold(false),
             Later::Reachable(node) => {
-                World::set_fate(&Endpoint::Ip(cluster.nodes[node].address), Fate::Answer);
+                World::set_fate(&Endpoint::Ip(model.address(node)), Fate::Answer);
             }
             Later::Remove(node) => {
-                cluster.nodes[node].is_member = false;
+                model.nodes[node].is_member = false;
                 self.after(2_500_000, Later::SwitchOff(node));
             }
             Later::SwitchOff(node) => {
                 servers[node].die();
                 self.leaving = None;
             }
+            Later::Isolate(node) => {
+                model.nodes[node].is_isolated |= self.dead == Some(node);
+            }
+            Later::Heal(node) => self.come_back(node, model),
+            Later::Link(node) => model.data.mend(node, model.sync_us),
+            Later::Demote(node) => {
+                let was_master = model.data.master_of(node).is_none();
+                model.demote_in_group(node);
+                if was_master && self.random.one_in(2) {
+                    servers[node].close_some(true);
+                }
+            }
+            Later::StartSentinel(sentinel) => {
+                servers[model.nodes.len() + sentinel].start(model);
+                model.sentinels.restart(sentinel);
+                self.dead_sentinel = None;
+                let us = self.random.below(500_000);
+                self.after(us, Later::Look(sentinel));
+            }
+            Later::Look(sentinel) => model.sentinels.look(sentinel),
+            Later::Learn(sentinel, group) => model.sentinel_learns(sentinel, group),
+            Later::Remember(sentinel, group) => model.sentinels.forget(sentinel, group, false),
         }
     }
+}
+
+/// A server does nothing for a while.
+fn stall(server: &mut Server, us: u64) {
+    server.stalled_until_us = World::now_us() + us;
+    World::alarm(World::now_us() + us);
 }

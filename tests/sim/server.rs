@@ -1,8 +1,8 @@
-//! A simulated server: the connections of one node, and what goes wrong with them. Knows nothing
-//! of clients; what a request does is the cluster's business.
+//! A simulated server or Sentinel: its connections, and what goes wrong with them. Knows nothing of
+//! clients; what a request does is the model's business.
 //!
 //! It is also a check of its own: nothing may come before the handshake is answered, nothing but
-//! whole multi-bulk requests, and no request for slots that differ.
+//! whole multi-bulk requests, and no handshake but the one that this kind of server needs.
 
 use std::collections::VecDeque;
 
@@ -11,13 +11,13 @@ use predixy::base::random::Random;
 use predixy::sys::sim::World;
 use predixy::sys::{ListenSocket, Progress, Socket};
 
-use super::cluster::Cluster;
-use super::plan::Plan;
+use super::model::{Model, Standing};
+use super::plan::{Kind, Plan};
 use super::wire;
 
-/// The connections of one node.
+/// The connections of one server, or of a Sentinel: those are counted after the servers.
 pub struct Server {
-    node: usize,
+    index: usize,
     listener: Option<ListenSocket>,
     connections: Vec<Connection>,
     /// It does nothing until then.
@@ -33,7 +33,9 @@ struct Connection {
     replies: VecDeque<(u64, Reply)>,
     outbox: Vec<u8>,
     steps: Steps,
-    asking: bool,
+    standing: Standing,
+    /// What it wants to be told.
+    channels: Vec<Vec<u8>>,
     end: End,
     is_held: bool,
 }
@@ -49,7 +51,8 @@ struct Reply {
 enum Steps {
     Nothing,
     Authenticated,
-    Readonly,
+    /// READONLY or SELECT was said.
+    Chosen,
     /// PING was answered, but the answer was not sent yet.
     Greeted,
     Open,
@@ -66,9 +69,9 @@ enum End {
 
 impl Server {
     /// A server that does not listen.
-    pub fn new(node: usize) -> Server {
+    pub fn new(index: usize) -> Server {
         Server {
-            node,
+            index,
             listener: None,
             connections: Vec::new(),
             stalled_until_us: 0,
@@ -76,8 +79,8 @@ impl Server {
         }
     }
 
-    pub fn start(&mut self, cluster: &Cluster) {
-        let address = Address::Ip(cluster.nodes[self.node].address);
+    pub fn start(&mut self, model: &Model) {
+        let address = Address::Ip(model.address(self.index));
         self.listener = Some(ListenSocket::bind(&address).expect("the address is free"));
         self.stalled_until_us = 0;
     }
@@ -130,38 +133,51 @@ impl Server {
     }
 
     /// Accepts, reads, executes and replies, as far as it can now.
-    pub fn turn(&mut self, cluster: &mut Cluster, plan: &Plan, random: &mut Random) {
+    pub fn turn(&mut self, model: &mut Model, plan: &Plan, random: &mut Random) {
         if World::now_us() < self.stalled_until_us {
             return;
         }
         while let Some(listener) = &self.listener
             && let Some((socket, _)) = listener.accept().expect("the test's own listener")
         {
-            let steps = if plan.password { Steps::Nothing } else { Steps::Authenticated };
+            let is_sentinel = self.index >= model.nodes.len();
+            let is_open = is_sentinel || !plan.password;
+            let steps = if is_open { Steps::Authenticated } else { Steps::Nothing };
             self.connections.push(Connection {
                 socket,
                 inbox: Vec::new(),
                 replies: VecDeque::new(),
                 outbox: Vec::new(),
                 steps,
-                asking: false,
+                standing: Standing::default(),
+                channels: Vec::new(),
                 end: End::Stay,
                 is_held: false,
             });
         }
+        let index = self.index;
         let loading = World::now_us() < self.loading_until_us;
-        let node = self.node;
+        let sentinel = index.checked_sub(model.nodes.len());
+        let news = sentinel.map(|sentinel| model.sentinels.take_news(sentinel)).unwrap_or_default();
         self.connections.retain_mut(|connection| {
-            connection.turn(&mut Desk { node, loading, cluster, plan, random })
+            let mut desk = Desk { index, sentinel, loading, model, plan, random };
+            for (channel, text) in &news {
+                connection.tell(&mut desk, channel, text);
+            }
+            connection.turn(&mut desk)
         });
     }
 }
 
+const LOADING: &[u8] = b"-LOADING Redis is loading the dataset in memory\r\n";
+
 /// What a connection works with.
 struct Desk<'a> {
-    node: usize,
+    index: usize,
+    /// Which Sentinel it is, if it is one.
+    sentinel: Option<usize>,
     loading: bool,
-    cluster: &'a mut Cluster,
+    model: &'a mut Model,
     plan: &'a Plan,
     random: &'a mut Random,
 }
@@ -238,25 +254,51 @@ impl Connection {
             wire::shown(&name),
             self.steps
         );
-        let asking = std::mem::take(&mut self.asking);
-        let reply = match &*name {
-            b"asking" => {
-                self.asking = true;
+        let standing = self.standing;
+        self.standing.asking = false;
+        let reply = match (&*name, desk.sentinel) {
+            _ if desk.loading => LOADING.to_vec(),
+            (b"asking", None) => {
+                self.standing.asking = true;
                 b"+OK\r\n".to_vec()
             }
-            b"ping" => b"+PONG\r\n".to_vec(),
-            b"cluster" => wire::bulk(desk.cluster.describe(desk.node).as_bytes()),
-            b"info" => wire::bulk(b"# Server\r\nredis_version:7.0.15\r\n"),
-            _ => desk.cluster.execute(desk.node, asking, words),
+            // Who listens gets it in an array, as in Redis.
+            (b"ping", _) if !self.channels.is_empty() => b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec(),
+            (b"ping", _) => b"+PONG\r\n".to_vec(),
+            (b"cluster", None) => wire::bulk(desk.model.describe(desk.index).as_bytes()),
+            (b"info", None) => wire::bulk(b"# Server\r\nredis_version:7.0.15\r\n"),
+            (b"sentinel", Some(sentinel)) => desk.model.ask_sentinel(sentinel, words),
+            (b"subscribe", Some(_)) => self.subscribe(&words[1..]),
+            (_, None) => desk.model.execute(desk.index, standing, words),
+            (_, Some(_)) => panic!("a Sentinel was asked for {}", wire::shown(&name)),
         };
         World::note(&format!(
             "server {}: {} {} -> {}",
-            desk.node,
+            desk.index,
             wire::shown(&name),
             words.get(1).map(|word| wire::shown(word)).unwrap_or_default(),
             wire::shown(&reply)
         ));
         self.reply_or_fail(desk, reply)
+    }
+
+    fn subscribe(&mut self, channels: &[Vec<u8>]) -> Vec<u8> {
+        let mut reply = Vec::new();
+        for channel in channels {
+            self.channels.push(channel.clone());
+            reply.extend_from_slice(b"*3\r\n$9\r\nsubscribe\r\n");
+            reply.extend(wire::bulk(channel));
+            reply.extend(format!(":{}\r\n", self.channels.len()).into_bytes());
+        }
+        reply
+    }
+
+    /// Something has happened that it may want to be told.
+    fn tell(&mut self, desk: &mut Desk<'_>, channel: &str, text: &str) {
+        if self.end == End::Stay && self.channels.iter().any(|known| known == channel.as_bytes()) {
+            let message = wire::command(&["message", channel, text]);
+            self.reply(desk, message);
+        }
     }
 
     fn reply_or_fail(&mut self, desk: &mut Desk<'_>, reply: Vec<u8>) -> bool {
@@ -296,13 +338,27 @@ impl Connection {
 
     /// Whether the request was a step of the handshake.
     fn take_handshake(&mut self, desk: &mut Desk<'_>, name: &[u8], words: &[Vec<u8>]) -> bool {
+        let is_cluster = desk.plan.kind == Kind::Cluster;
         let (reply, next) = match (name, self.steps) {
             (b"auth", Steps::Nothing) if words[1] == b"sesame" => ("+OK", Steps::Authenticated),
-            (b"readonly", Steps::Authenticated) => ("+OK", Steps::Readonly),
-            (b"ping", Steps::Authenticated | Steps::Readonly) if desk.loading => {
-                ("-LOADING Redis is loading the dataset in memory", Steps::Readonly)
+            (b"readonly", Steps::Authenticated) if is_cluster && desk.plan.reads_replicas() => {
+                self.standing.readonly = true;
+                ("+OK", Steps::Chosen)
             }
-            (b"ping", Steps::Authenticated | Steps::Readonly) => ("+PONG", Steps::Greeted),
+            (b"select", Steps::Authenticated) if !is_cluster && desk.sentinel.is_none() => {
+                let text = String::from_utf8_lossy(&words[1]).into_owned();
+                self.standing.database = text.parse().expect("a database");
+                assert!(self.standing.database < desk.plan.databases, "no such database");
+                ("+OK", Steps::Chosen)
+            }
+            (b"ping", Steps::Authenticated | Steps::Chosen) if desk.loading => {
+                ("-LOADING Redis is loading the dataset in memory", Steps::Chosen)
+            }
+            (b"ping", Steps::Authenticated | Steps::Chosen) => {
+                let must_say = is_cluster && desk.plan.reads_replicas();
+                assert!(!must_say || self.standing.readonly, "READONLY was not said");
+                ("+PONG", Steps::Greeted)
+            }
             _ => return false,
         };
         self.steps = next;

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::fmt::{self, Write};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -72,6 +72,8 @@ pub(in crate::sys) struct State {
     pub(super) fates: Vec<(Endpoint, Fate)>,
     pub(super) accepts_to_fail: u32,
     pub(super) moves: u64,
+    /// Memory for the line that is being written.
+    line: String,
     pub(super) trace: VecDeque<String>,
     pub(super) trace_max: usize,
     pub(super) fingerprint: u64,
@@ -116,6 +118,7 @@ impl State {
             fates: Vec::new(),
             accepts_to_fail: 0,
             moves: 0,
+            line: String::new(),
             trace: VecDeque::new(),
             trace_max: TRACE_MAX,
             fingerprint: 0xCBF2_9CE4_8422_2325,
@@ -162,17 +165,25 @@ impl State {
 
     /// Writes a line into the trace and into the sum over all lines.
     pub(super) fn note(&mut self, what: fmt::Arguments<'_>) {
-        let line = format!("{} {what}", self.now_us - BEGIN_US);
-        // FNV-1a.
-        for byte in line.bytes().chain([b'\n']) {
-            self.fingerprint ^= u64::from(byte);
-            self.fingerprint = self.fingerprint.wrapping_mul(0x0100_0000_01B3);
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        // Writing into memory does not fail.
+        let _ = writeln!(line, "{} {what}", self.now_us - BEGIN_US);
+        // FNV-1a, eight bytes at a time.
+        let (words, rest) = line.as_bytes().as_chunks::<8>();
+        let words = words.iter().map(|word| u64::from_le_bytes(*word));
+        for word in words.chain(rest.iter().map(|byte| u64::from(*byte))) {
+            self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0100_0000_01B3);
+            self.fingerprint ^= self.fingerprint >> 29;
         }
         self.moves += 1;
-        if self.trace.len() >= self.trace_max {
-            self.trace.pop_front();
+        if self.trace_max > 0 {
+            if self.trace.len() >= self.trace_max {
+                self.trace.pop_front();
+            }
+            self.trace.push_back(line.trim_end().to_owned());
         }
-        self.trace.push_back(line);
+        self.line = line;
     }
 
     /// Lets something happen at a time, after all else that happens at that time.

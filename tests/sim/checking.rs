@@ -1,0 +1,144 @@
+//! What a simulated client makes of the replies. Knows the ledger of its keys.
+
+use super::asking::Expect;
+use super::client::Client;
+use super::ledger::{Fate, Found};
+use super::model::Model;
+use super::plan::Plan;
+use super::wire::{Value, shown};
+
+/// A request that waits for its reply.
+pub(super) struct Request {
+    pub number: u32,
+    /// Where it ends in all that was queued on this connection.
+    pub end: u64,
+    pub keys: Vec<usize>,
+    pub expect: Expect,
+    /// When it was made.
+    pub since_us: u64,
+    /// Its keys are in several slots.
+    pub is_split: bool,
+}
+
+impl Client {
+    pub(super) fn check(&mut self, model: &Model, plan: &Plan, request: &Request, value: &Value) {
+        let number = request.number;
+        let wrong = || panic!("client {} got {value:?} for {number}", self.index);
+        if let (Value::Error(text), true) = (value, request.expect.is_served()) {
+            return self.take_error(model, plan, request, text);
+        }
+        match (&request.expect, value) {
+            (Expect::Exactly(want), got) => {
+                assert!(
+                    want == got,
+                    "client {} got {got:?} for {number}, not {want:?}",
+                    self.index
+                );
+            }
+            (Expect::ErrorLike(want), Value::Error(text)) => {
+                assert!(text.starts_with(want.as_bytes()), "client {} got {value:?}", self.index);
+            }
+            (Expect::AnyBulk, Value::Bulk(_)) | (Expect::AnyInteger, Value::Integer(_)) => {}
+            (Expect::Set, Value::Status(text)) if text == b"OK" => {
+                self.settle(model, request, Fate::Done);
+            }
+            (Expect::Append, Value::Integer(length)) => {
+                self.settle(model, request, Fate::Done);
+                let entry = self.ledger.execution(&model.data, request.keys[0], number);
+                let want =
+                    entry.and_then(|entry| entry.value.as_ref()).map_or(0, |value| value.len());
+                assert_eq!(*length, i64::try_from(want).unwrap_or(0), "APPEND {number}");
+            }
+            (Expect::Count, Value::Integer(count)) => {
+                let (key, since_us) = (request.keys[0], request.since_us);
+                self.ledger.check_count(&model.data, key, number, since_us, *count);
+            }
+            (Expect::Delete, Value::Integer(count)) => {
+                self.settle(model, request, Fate::Done);
+                let removed = |key: &&usize| {
+                    self.ledger
+                        .execution(&model.data, **key, number)
+                        .is_some_and(|entry| entry.removed)
+                };
+                let want = request.keys.iter().filter(removed).count();
+                assert_eq!(*count, i64::try_from(want).unwrap_or(0), "DEL {number}");
+            }
+            (Expect::Read, got) => self.check_read(model, request.keys[0], request, got),
+            (Expect::ReadMany, Value::Array(values)) => {
+                assert_eq!(values.len(), request.keys.len(), "MGET {number}");
+                for (key, got) in request.keys.iter().zip(values) {
+                    self.check_read(model, *key, request, got);
+                }
+            }
+            (Expect::Length, Value::Integer(length)) => {
+                let found =
+                    self.ledger.possible(&model.data, request.keys[0], number, request.since_us);
+                let fits = |found: &Found<'_>| found.value.map_or(0, <[u8]>::len) as i64 == *length;
+                assert!(found.iter().any(fits), "STRLEN {number} gave {length}");
+            }
+            (Expect::Presence, Value::Integer(count)) => {
+                let (mut least, mut most) = (0, 0);
+                for key in &request.keys {
+                    let found = self.ledger.possible(&model.data, *key, number, request.since_us);
+                    assert!(!found.is_empty(), "EXISTS {number} was not asked");
+                    least += i64::from(found.iter().all(|found| found.value.is_some()));
+                    most += i64::from(found.iter().any(|found| found.value.is_some()));
+                }
+                let fits = (least..=most).contains(count);
+                assert!(fits, "EXISTS {number} gave {count}, not {least} to {most}");
+            }
+            _ => wrong(),
+        }
+    }
+
+    fn check_read(&mut self, model: &Model, key: usize, request: &Request, got: &Value) {
+        let Request { number, since_us, .. } = *request;
+        let got = match got {
+            Value::Bulk(bytes) => Some(bytes.as_slice()),
+            Value::Null => None,
+            other => panic!("client {} got {other:?} for {number}", self.index),
+        };
+        self.ledger.check_read(&model.data, key, number, since_us, got);
+        if self.is_auditing {
+            let name = self.key_name(key);
+            assert!(model.value(&name) == got, "{} is not what is there", shown(&name));
+        }
+    }
+
+    /// An error in the place of a reply of a server: whether it may be, and what follows.
+    fn take_error(&mut self, model: &Model, plan: &Plan, request: &Request, text: &[u8]) {
+        let name = String::from_utf8_lossy(text).into_owned();
+        let lossy = plan.allows.lossy && !self.is_auditing;
+        let (allowed, fate) = match &*name {
+            "ERR server connection close" => (lossy, Fate::Maybe),
+            "ERR no server connection avaliable"
+            | "ERR no server avaliable"
+            | "CLUSTERDOWN Hash slot not served"
+            | "CLUSTERDOWN The cluster is down"
+            | "READONLY You can't write against a read only replica."
+            | "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+            | "LOADING Redis is loading the dataset in memory" => (lossy, Fate::Never),
+            "ERR Protocol error: too big for me" => (plan.allows.early_errors, Fate::Never),
+            _ if name.starts_with("TRYAGAIN ") => {
+                let several = request.keys.len() > 1;
+                (several && plan.allows.split_slots && !self.is_auditing, Fate::Never)
+            }
+            // The way that it shows could not be followed.
+            _ if name.starts_with("MOVED ") || name.starts_with("ASK ") => (lossy, Fate::Never),
+            _ => (false, Fate::Maybe),
+        };
+        assert!(allowed, "client {} got an error for {}: {name}", self.index, request.number);
+        self.tally.errors += 1;
+        // Of a request that was split, other parts may have been executed.
+        let fate = if request.is_split { Fate::Maybe } else { fate };
+        self.settle(model, request, fate);
+    }
+
+    pub(super) fn settle(&mut self, model: &Model, request: &Request, fate: Fate) {
+        if request.expect.is_write() {
+            for key in &request.keys {
+                self.ledger.settle(&model.data, *key, request.number, fate);
+            }
+        }
+    }
+}
