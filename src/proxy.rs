@@ -2,7 +2,7 @@
 //!
 //! [`Proxy`] builds what all threads share, starts one thread for each handler and waits for
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
-//! `request` what is in flight, `recent_writes` what a client may not read from a replica,
+//! `lane` which connections a client's requests travel on, `greeting` what servers say to HELLO, `request` what is in flight, `recent_writes` what a client may not read from a replica,
 //! `session` what a client is in the middle of, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
 //! become one, `cluster_view` the cluster as which we present ourselves, `giants` what is too
@@ -12,6 +12,8 @@ pub mod auth;
 pub mod info;
 pub mod cluster_view;
 pub mod replies;
+pub mod lane;
+pub mod greeting;
 pub mod request;
 pub mod recent_writes;
 pub mod session;

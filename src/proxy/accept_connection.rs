@@ -7,12 +7,12 @@ use std::collections::VecDeque;
 use std::mem;
 
 use super::auth::IdentityId;
+use super::lane::Lane;
 use super::recent_writes::RecentWrites;
 use super::request::LinkId;
 use super::session::Session;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::request_parser::RequestParser;
-use crate::resp::writer::Protocol;
 use crate::sys::{Peer, Socket};
 
 /// One connection that a client made to us.
@@ -25,10 +25,8 @@ pub struct AcceptConnection {
     pub number: u64,
     /// What `CLIENT SETNAME` said.
     pub name: Box<[u8]>,
-    /// How it wants to be spoken to.
-    pub protocol: Protocol,
-    /// The database it selected.
-    pub database: u32,
+    /// The database it selected, and how it wants to be spoken to.
+    pub lane: Lane,
     /// Who it has shown itself to be; an index of the Authority.
     pub identity: Option<IdentityId>,
     /// Where it has written lately, if that matters.
@@ -102,8 +100,7 @@ impl AcceptConnection {
             peer,
             number,
             name: Box::default(),
-            protocol: Protocol::default(),
-            database: 0,
+            lane: Lane::default(),
             identity: None,
             writes: None,
             parser: RequestParser::new(),

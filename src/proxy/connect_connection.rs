@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
+use super::lane::Lane;
 use super::request::{Awaiting, Errand, Origin, Step, Ticket};
 use crate::base::address::Address;
 use crate::buffer::{Buffer, BufferPool, RequestLog};
@@ -17,8 +18,8 @@ use crate::sys::Socket;
 pub struct ConnectConnection {
     /// Whose it is.
     pub server: ServerId,
-    /// The database that all its requests are for.
-    pub database: u32,
+    /// The database that all its requests are for, and the protocol they are answered in.
+    pub lane: Lane,
     /// Its socket, once a connect has begun.
     pub socket: Option<Socket>,
     /// Lent to one request at a time, instead of shared by all.
@@ -128,10 +129,10 @@ pub enum LinkState {
 
 impl ConnectConnection {
     /// A link that has not begun to connect.
-    pub fn new(server: ServerId, database: u32, deadline_us: u64) -> Self {
+    pub fn new(server: ServerId, lane: Lane, deadline_us: u64) -> Self {
         ConnectConnection {
             server,
-            database,
+            lane,
             socket: None,
             is_private: false,
             is_lent: false,

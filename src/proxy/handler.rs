@@ -7,9 +7,11 @@
 //! those that may take their time, `fan_out` sends what concerns everything to every master,
 //! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
 //! `cluster_command` answers those who think that this is a cluster,
-//! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server, `round` asks the other handlers,
-//! `report` writes INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs replies with their requests and follows
-//! redirections, `giants` keeps large replies from piling up, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
+//! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
+//! `hello` changes how a client is spoken to, `round` asks the other handlers, `report` writes
+//! INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs
+//! replies with their requests and follows redirections, `giants` keeps large replies from piling
+//! up, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 //!
 //! `insight`, `slow` and `monitor` look at all that from the side: top keys, slow requests, MONITOR.
@@ -21,6 +23,7 @@ mod dispatch;
 mod fan_out;
 mod follow;
 mod giants;
+mod hello;
 mod insight;
 mod intake;
 mod links;
@@ -59,6 +62,7 @@ use crate::resp::request_parser::Arguments;
 use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
 use dispatch::Spare;
+pub use hello::Introduction;
 use insight::Insight;
 use intake::Reader;
 use report::Reports;

@@ -102,6 +102,29 @@ pub fn body(reply: &[u8]) -> Option<(usize, &[u8])> {
     Some((count, reply.bytes().get(head + 1..)?))
 }
 
+/// Writes the head of what arrays, sets or maps become when their elements are put behind each
+/// other; they are all of one kind.
+pub fn head(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
+    let count = all.iter().map(|part| Some(part.elements()?.left())).sum::<Option<u64>>()?;
+    head_like(all, count, reply)
+}
+
+/// Writes the head of an aggregate of `count` elements of the same kind as these all are.
+fn head_like(all: &[Reply<'_>], count: u64, reply: &mut Vec<u8>) -> Option<()> {
+    let kind = all.first()?.kind();
+    if all.iter().any(|part| part.kind() != kind) {
+        return None;
+    }
+    let count = usize::try_from(count).ok()?;
+    match kind {
+        Kind::Array => reply.array(count),
+        Kind::Set => reply.set(count, Protocol::Resp3),
+        Kind::Map => reply.map(count / 2, Protocol::Resp3),
+        _ => return None,
+    };
+    Some(())
+}
+
 fn integers(
     all: &[Reply<'_>],
     combine: impl Fn(i64, i64) -> Option<i64>,
@@ -127,9 +150,11 @@ fn first_good(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
 }
 
 fn concatenation(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
-    let bodies: Vec<_> = all.iter().map(|reply| body(reply.bytes())).collect::<Option<_>>()?;
-    reply.array(bodies.iter().map(|(count, _)| count).sum());
-    bodies.iter().for_each(|(_, elements)| reply.put(elements));
+    head(all, reply)?;
+    for part in all {
+        let (_, elements) = body(part.bytes())?;
+        reply.put(elements);
+    }
     Some(())
 }
 
@@ -143,7 +168,7 @@ fn union(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
             }
         }
     }
-    reply.array(once.len());
+    head_like(all, once.len() as u64, reply)?;
     once.iter().for_each(|element| reply.put(element));
     Some(())
 }
@@ -155,7 +180,7 @@ fn sum_by_name(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
     if count % 2 != 0 || each.iter().any(|elements| elements.left() != count) {
         return None;
     }
-    reply.array(usize::try_from(count).ok()?);
+    head_like(all, count, reply)?;
     for _ in 0..count / 2 {
         let name = each.first_mut()?.next()?;
         let mut sum = each.first_mut()?.next()?.integer()?;
@@ -177,7 +202,7 @@ fn min_each(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
     if each.iter().any(|elements| elements.left() != count) {
         return None;
     }
-    reply.array(usize::try_from(count).ok()?);
+    head_like(all, count, reply)?;
     for _ in 0..count {
         let mut least = i64::MAX;
         for elements in &mut each {
@@ -238,7 +263,13 @@ mod tests {
             &[b"*1\r\n$1\r\na\r\n", b"*0\r\n", b"*2\r\n$1\r\na\r\n:1\r\n"],
             b"*3\r\n$1\r\na\r\n$1\r\na\r\n:1\r\n",
         );
+        check(
+            Merge::Concat,
+            &[b"~1\r\n_\r\n", b"|1\r\n+a\r\n:1\r\n~1\r\n#t\r\n"],
+            b"~2\r\n_\r\n#t\r\n",
+        );
         check_refused(Merge::Concat, &[b"*0\r\n", b"+OK\r\n"]);
+        check_refused(Merge::Concat, &[b"*0\r\n", b"%0\r\n"]);
     }
 
     #[test]
@@ -248,7 +279,12 @@ mod tests {
             &[b"*2\r\n$1\r\nb\r\n$1\r\na\r\n", b"*0\r\n", b"*2\r\n$1\r\nc\r\n$1\r\nb\r\n"],
             b"*3\r\n$1\r\nb\r\n$1\r\na\r\n$1\r\nc\r\n",
         );
-        check(Merge::Union, &[b"~1\r\n$1\r\na\r\n", b"~1\r\n$1\r\na\r\n"], b"*1\r\n$1\r\na\r\n");
+        check(
+            Merge::Union,
+            &[b"~2\r\n$1\r\na\r\n$1\r\nb\r\n", b"~1\r\n$1\r\na\r\n"],
+            b"~2\r\n$1\r\na\r\n$1\r\nb\r\n",
+        );
+        check_refused(Merge::Union, &[b"*0\r\n", b"~0\r\n"]);
     }
 
     #[test]
@@ -262,6 +298,11 @@ mod tests {
             b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:7\r\n",
         );
         check(Merge::SumByName, &[b"*0\r\n", b"*0\r\n"], b"*0\r\n");
+        check(
+            Merge::SumByName,
+            &[b"%1\r\n$1\r\na\r\n:1\r\n", b"%1\r\n$1\r\na\r\n:2\r\n"],
+            b"%1\r\n$1\r\na\r\n:3\r\n",
+        );
         check_refused(Merge::SumByName, &[b"*2\r\n$1\r\na\r\n:1\r\n", b"*2\r\n$1\r\nb\r\n:1\r\n"]);
         check_refused(Merge::SumByName, &[b"*2\r\n$1\r\na\r\n:1\r\n", b"*0\r\n"]);
     }

@@ -3,6 +3,8 @@
 //! Where Redis has a reply for the case the text is Redis's, because client libraries match on
 //! it. Elsewhere it is predixy's, misspellings included, because scripts match on that.
 
+use crate::resp::writer::Protocol;
+
 /// The command was done.
 pub const OK: &[u8] = b"+OK\r\n";
 /// `PING` without an argument.
@@ -11,8 +13,6 @@ pub const PONG: &[u8] = b"+PONG\r\n";
 pub const QUEUED: &[u8] = b"+QUEUED\r\n";
 /// EXEC had nothing to do.
 pub const EMPTY_ARRAY: &[u8] = b"*0\r\n";
-/// EXEC did nothing, because what was watched may have changed.
-pub const NULL_ARRAY: &[u8] = b"*-1\r\n";
 /// EXEC did nothing, because a command could not be queued.
 pub const EXEC_ABORT: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
 /// EXEC outside a transaction.
@@ -23,12 +23,20 @@ pub const DISCARD_WITHOUT_MULTI: &[u8] = b"-ERR DISCARD without MULTI\r\n";
 pub const NESTED_MULTI: &[u8] = b"-ERR MULTI calls can not be nested\r\n";
 /// WATCH inside a transaction.
 pub const WATCH_INSIDE_MULTI: &[u8] = b"-ERR WATCH inside MULTI is not allowed\r\n";
-/// Nothing: the name of a client that has none.
-pub const NULL: &[u8] = b"$-1\r\n";
+/// The client is as it was when it came.
+pub const RESET: &[u8] = b"+RESET\r\n";
+/// `HELLO 3` where servers speak RESP2 only.
+pub const NO_PROTOCOL: &[u8] =
+    b"-NOPROTO unsupported protocol version: the servers behind the proxy do not speak RESP3\r\n";
+/// A server has answered HELLO with something else than who it is.
+pub const UNEXPECTED_HELLO: &[u8] = b"-ERR unexpected reply of a server to HELLO\r\n";
 /// There is no server that the request may be sent to.
 pub const NO_SERVER: &[u8] = b"-ERR no server avaliable\r\n";
 /// There is a server, but no connection to it: the request was never sent, it is safe to repeat.
 pub const NO_SERVER_CONNECTION: &[u8] = b"-ERR no server connection avaliable\r\n";
+/// The client speaks RESP3 and the server of its request does not; it was not sent.
+pub const NO_RESP3: &[u8] =
+    b"-ERR the server does not speak RESP3, which this client asked for; try HELLO 2\r\n";
 /// The connection was lost, or its server too slow, after the request was sent: the server may
 /// have executed it.
 pub const SERVER_CONNECTION_CLOSE: &[u8] = b"-ERR server connection close\r\n";
@@ -46,9 +54,9 @@ pub const WRONG_COUNT: &[u8] = b"-ERR count should be greater than or equal to -
 pub const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 /// A command in a state where Redis would not know what to do with it.
 pub const SYNTAX_ERROR: &[u8] = b"-ERR syntax error\r\n";
-/// A client name with blanks or control characters.
-pub const BAD_CLIENT_NAME: &[u8] =
-    b"-ERR Client names cannot contain spaces, newlines or special characters.\r\n";
+/// A client name with blanks or control characters; text without `-` and line end.
+pub const BAD_CLIENT_NAME: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
 /// The cursor of SCAN is none that the proxy has given.
 pub const INVALID_CURSOR: &[u8] = b"-ERR invalid cursor\r\n";
 /// SCAN has come to the end: there is no group left.
@@ -58,3 +66,11 @@ pub const CURSOR_TOO_LARGE: &[u8] =
     b"-ERR the cursor of the server is too large to be passed on by the proxy\r\n";
 /// A server has answered SCAN with something else than a cursor and keys.
 pub const UNEXPECTED_SCAN: &[u8] = b"-ERR unexpected reply of a server to SCAN\r\n";
+
+/// EXEC did nothing, because what was watched may have changed.
+pub fn null_array(protocol: Protocol) -> &'static [u8] {
+    match protocol {
+        Protocol::Resp2 => b"*-1\r\n",
+        Protocol::Resp3 => b"_\r\n",
+    }
+}

@@ -59,6 +59,8 @@ const _: () = assert!(size_of::<Origin>() == 16);
 pub enum Errand {
     /// `AUTH`, the first step of a handshake.
     Auth,
+    /// `HELLO 3`, on links for clients that speak RESP3.
+    Hello,
     /// `READONLY`: replicas of a cluster answer reads.
     Readonly,
     /// `SELECT`: all requests of a link are for one database.
@@ -167,6 +169,7 @@ impl Errand {
     pub fn name(self) -> &'static str {
         match self {
             Errand::Auth => "auth",
+            Errand::Hello => "hello",
             Errand::Readonly => "readonly",
             Errand::Select => "select",
             Errand::Ping => "ping",
@@ -181,7 +184,10 @@ impl Errand {
 
     /// Whether it is a step of the handshake of a new link.
     pub fn is_handshake(self) -> bool {
-        matches!(self, Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping)
+        matches!(
+            self,
+            Errand::Auth | Errand::Hello | Errand::Readonly | Errand::Select | Errand::Ping
+        )
     }
 }
 

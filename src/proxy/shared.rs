@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, mem};
 
+use super::greeting::Greetings;
 use super::handler::Handler;
 use super::request::{ClientId, LinkId};
 use super::scan_cursor::MasterGenerations;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub generations: MasterGenerations,
     /// The scripts that clients have loaded.
     pub scripts: ScriptCache,
+    /// What servers say to HELLO.
+    pub greetings: Greetings,
     /// Looks up host names, away from the handlers.
     pub resolver: Resolver,
     /// Counters of handlers and servers.
@@ -158,6 +161,7 @@ impl Shared {
             current: parts.current,
             generations: MasterGenerations::default(),
             scripts: ScriptCache::default(),
+            greetings: Greetings::default(),
             resolver: Resolver::new(),
             stats: parts.stats,
             handlers: parts.handlers,

@@ -7,11 +7,14 @@
 
 use std::collections::BTreeMap;
 
+use super::handler::Introduction;
 use super::info::Report;
+use super::lane::Lane;
 use super::merge;
 use super::request::{ClientId, Ticket};
 use crate::pool::{GroupId, Place, ServerId};
 use crate::resp::command::Merge;
+use crate::resp::reply::Reply;
 use crate::resp::response_parser::{ARRAY_OF_ONE, ResponseParser};
 use crate::resp::writer::Sink;
 
@@ -62,6 +65,8 @@ pub enum Purpose {
     RandomKey(KeySearch),
     /// INFO: what servers say of themselves is part of what is shown.
     Report(Box<Report>),
+    /// HELLO, which some server has to answer first.
+    Hello(Introduction),
     /// SCRIPT LOAD: the script is remembered.
     LoadScript {
         /// Its text.
@@ -73,8 +78,8 @@ pub enum Purpose {
 pub struct KeySearch {
     /// The groups that were not asked.
     pub rest: Vec<GroupId>,
-    /// The database that the client has selected.
-    pub database: u32,
+    /// The client's lane.
+    pub lane: Lane,
     /// What is known of the request.
     pub ticket: Ticket,
 }
@@ -87,6 +92,8 @@ enum Order {
     NamedKeys(Vec<(u32, Box<[u8]>)>),
     /// All groups: the one that each part went to.
     Groups(Vec<GroupId>),
+    /// Nothing: its one part goes there.
+    Place(Place),
 }
 
 #[derive(Clone, Copy, Default)]
@@ -145,6 +152,12 @@ impl Whole {
         Whole::new(client, sequence, Merge::Same, parts, Memory::default())
     }
 
+    /// The same for a request that goes to one place.
+    pub fn for_place(client: ClientId, sequence: u32, place: Place) -> Self {
+        let order = Order::Place(place);
+        Whole::with_order(client, sequence, Merge::Same, 1, order, Memory::default())
+    }
+
     fn with_order(
         client: ClientId,
         sequence: u32,
@@ -179,6 +192,7 @@ impl Whole {
         match &self.order {
             Order::Keys | Order::NamedKeys(_) => None,
             Order::Groups(groups) => groups.get(part as usize).copied().map(Place::Group),
+            Order::Place(place) => Some(*place),
         }
     }
 
@@ -253,10 +267,11 @@ impl Whole {
     pub fn merge_by_piece(mut self, mut take: impl FnMut(&[u8])) {
         let is_plain = self.merge == Merge::Concat && matches!(self.order, Order::Groups(_));
         let mut reply = Vec::new();
-        let counts = self.replies().map(|reply| merge::body(reply).map(|(count, _)| count));
-        match counts.sum::<Option<usize>>() {
-            Some(count) if is_plain && self.error().is_none() => take(reply.array(count)),
+        let bodies: Vec<_> = self.replies().map(Reply::new).collect();
+        match merge::head(&bodies, &mut reply) {
+            Some(()) if is_plain && self.error().is_none() => take(&reply),
             _ => {
+                reply.clear();
                 self.merge_into(&mut reply);
                 return take(&reply);
             }

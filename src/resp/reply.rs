@@ -123,6 +123,16 @@ impl<'a> Reply<'a> {
     }
 }
 
+/// The first byte of the value that `begun` is the beginning of, behind the attributes that
+/// precede it; `None` while they have not come whole.
+#[must_use]
+pub fn marker(begun: &[u8]) -> Option<u8> {
+    match Reply::new(begun).bytes().first() {
+        Some(b'|') => None,
+        first => first.copied(),
+    }
+}
+
 /// Goes through the elements of a reply.
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
@@ -253,6 +263,21 @@ mod tests {
             last = range;
         }
         assert_eq!(&wire[last], want[3]);
+    }
+
+    #[test]
+    fn what_begins_is_known_behind_its_attributes() {
+        for (begun, want) in [
+            ("", None),
+            ("$100\r\nabc", Some(b'$')),
+            ("|1\r\n+ttl\r\n:36", None),
+            ("|1\r\n+ttl\r\n:3600\r\n", None),
+            ("|1\r\n+ttl\r\n:3600\r\n>", Some(b'>')),
+            ("|1\r\n+a\r\n:1\r\n|1\r\n+b\r\n:2\r\n-", Some(b'-')),
+            ("|1\r\n+a\r\n:1\r\n|1\r\n+b\r\n", None),
+        ] {
+            assert_eq!(marker(begun.as_bytes()), want, "{begun:?}");
+        }
     }
 
     #[test]

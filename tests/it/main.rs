@@ -42,6 +42,7 @@ mod redirect;
 mod reload;
 mod replies;
 mod resharding;
+mod resp3;
 mod scan;
 mod scripts;
 mod sentinel_pool;

@@ -47,9 +47,7 @@ impl Handler {
             master |= self.reads_own_writes(id, place, request.command.needs_master());
         }
         let link = match self.choose(place, master) {
-            Ok(server) => {
-                self.lend_link(server, request.database).ok_or(replies::NO_SERVER_CONNECTION)
-            }
+            Ok(server) => self.lend_link(server, request.lane),
             Err(error) => Err(no_server_reply(error)),
         };
         match link {
@@ -87,16 +85,16 @@ impl Handler {
         let Answer { link, client, awaiting, .. } = *answer;
         let request = self.links.get(link).and_then(|link| {
             let request = link.log.request(awaiting.offset, awaiting.length as usize)?;
-            Some((request.to_vec(), link.database))
+            Some((request.to_vec(), link.lane))
         });
-        let Some((request, database)) = request.filter(|_| awaiting.redirects() < HOPS_MAX) else {
+        let Some((request, lane)) = request.filter(|_| awaiting.redirects() < HOPS_MAX) else {
             return false;
         };
         let Some((server, ask)) = self.read_redirect(link, answer.reply) else { return false };
         if !self.lives_on(client, link) {
             return false;
         }
-        let Some(new) = self.lend_link(server, database) else { return false };
+        let Ok(new) = self.lend_link(server, lane) else { return false };
         self.end_session(link, client);
         self.set_blocked(client, new);
         if ask && let Some(link) = self.links.get_mut(new) {

@@ -66,7 +66,7 @@ impl Handler {
         reply: &mut Vec<u8>,
     ) {
         let client = self.clients.get(request.client);
-        let protocol = client.map_or(Protocol::Resp2, |client| client.protocol);
+        let protocol = client.map_or(Protocol::Resp2, |client| client.lane.protocol());
         match command {
             ClusterCommand::KeySlot => {
                 reply.integer(Slot::of_key(request.argument(2)).number().into());

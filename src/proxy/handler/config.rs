@@ -79,14 +79,15 @@ impl Handler {
         // Not those that this handler goes by: somebody else may just have changed some.
         let settings = self.shared.settings.load();
         let asked = || GLOBAL.iter().filter(|setting| is_asked_for(setting.name));
+        let protocol = request.lane.protocol();
         if request.arguments.count() == 3
             && request.argument(2).eq_ignore_ascii_case(DATABASES.as_bytes())
         {
             let databases = i64::from(settings.conf.pool.common.databases);
-            reply.array(2).bulk(DATABASES.as_bytes()).bulk_number(databases);
+            reply.map(1, protocol).bulk(DATABASES.as_bytes()).bulk_number(databases);
             return;
         }
-        reply.array(2 * asked().count());
+        reply.map(asked().count(), protocol);
         for setting in asked() {
             reply.bulk(setting.name.as_bytes()).bulk(setting.show(&settings.conf).as_bytes());
         }

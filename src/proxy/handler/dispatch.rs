@@ -5,6 +5,7 @@ use std::mem;
 use super::super::auth::{self, IdentityId, Verdict};
 use super::super::connect_connection::ConnectConnection;
 use super::super::connect_connection_pool::ConnectConnectionPool;
+use super::super::lane::Lane;
 use super::super::replies;
 use super::super::request::{ClientId, Origin, Ticket};
 use super::super::whole::{Memory, Whole};
@@ -85,8 +86,8 @@ pub(super) struct Request<'a> {
     pub client: ClientId,
     /// Its number among the requests of the client.
     pub sequence: u32,
-    /// The database that the client has selected.
-    pub database: u32,
+    /// The client's database and protocol.
+    pub lane: Lane,
     /// It watches keys: what it reads must not be older than that.
     pub is_watching: bool,
     pub command: &'a Command,
@@ -105,7 +106,7 @@ impl Request<'_> {
         Parcel {
             place,
             master: self.needs_master(),
-            database: self.database,
+            lane: self.lane,
             ticket: self.ticket(now_us),
             request: self.message.bytes,
         }
@@ -146,7 +147,7 @@ impl Handler {
             client.give_line(line);
         }
         let sequence = client.expect();
-        let (database, identity) = (client.database, client.identity);
+        let (lane, identity) = (client.lane, client.identity);
         let is_plain = client.session.is_none();
         client.active_us = self.now_us;
         let argument = |index| arguments.of(message.bytes, index);
@@ -164,7 +165,7 @@ impl Handler {
         };
         let is_watching = !is_plain;
         let request =
-            Request { client: id, sequence, database, is_watching, command, arguments, message };
+            Request { client: id, sequence, lane, is_watching, command, arguments, message };
         if !(self.is_open || self.is_permitted(&request, identity)) {
             if !is_plain {
                 self.spoil(id);
@@ -223,6 +224,8 @@ impl Handler {
             {
                 self.ask_one_master(&request);
             }
+            Family::Local(LocalCommand::Hello) => return self.hello(&request),
+            Family::Local(LocalCommand::Reset) => return self.reset(&request),
             Family::Local(local) => self.answer_locally(local, &request),
             Family::Transaction(command) => {
                 return self.take_transaction_command(command, &request);
@@ -349,7 +352,7 @@ impl Handler {
             Ok(server) => {
                 let ticket = request.ticket(self.now_us);
                 let ticket = if is_pinned { ticket.pinned() } else { ticket };
-                match self.send(server, request.database, request.message, ticket) {
+                match self.send(server, request.lane, request.message, ticket) {
                     Ok(_) => return,
                     Err(error) => (Some(server), error),
                 }
@@ -395,7 +398,7 @@ impl Handler {
     fn forward(&mut self, server: ServerId, request: &Request<'_>) {
         let ticket = request.ticket(self.now_us);
         let (client, sequence) = (request.client, request.sequence);
-        if let Err(error) = self.send(server, request.database, request.message, ticket) {
+        if let Err(error) = self.send(server, request.lane, request.message, ticket) {
             self.answer(client, sequence, error);
         }
     }

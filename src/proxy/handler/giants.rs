@@ -67,7 +67,7 @@ impl Handler {
     fn take_link_apart(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         link.is_private = true;
-        let (server, database) = (link.server, link.database);
+        let (server, lane) = (link.server, link.lane);
         let askers: Vec<Origin> = link.awaiting.iter().map(|awaiting| awaiting.origin).collect();
         for origin in askers {
             if let Some(client) = self.client_of(origin) {
@@ -75,14 +75,14 @@ impl Handler {
             }
         }
         let Some(pool) = self.pools.get_mut(server.index()) else { return };
-        if pool.shared(database) != Some(id) {
+        if pool.shared(lane) != Some(id) {
             return;
         }
-        pool.unshare(database);
-        while let Some(idle) = self.pools[server.index()].borrow_private(database) {
+        pool.unshare(lane);
+        while let Some(idle) = self.pools[server.index()].borrow_private(lane) {
             if let Some(link) = self.links.get_mut(idle) {
                 link.is_private = false;
-                self.pools[server.index()].share(database, idle);
+                self.pools[server.index()].share(lane, idle);
                 return;
             }
         }
@@ -129,11 +129,11 @@ impl Handler {
                 awaiting.origin = Origin::Nobody;
             }
         }
-        let (server, database) = (link.server, link.database);
+        let (server, lane) = (link.server, link.lane);
         for (ticket, request) in moved {
             // The same request will have the same reply: it would be the next to be in the way.
             let alone = self.giants.knows(&request, self.now_us);
-            self.send_elsewhere((server, database), &request, ticket, alone);
+            self.send_elsewhere((server, lane), &request, ticket, alone);
         }
         true
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::super::connect_connection::{ConnectConnection, LinkState};
 use super::super::giants::GIANT;
+use super::super::lane::Lane;
 use super::super::replies;
 use super::super::request::{Awaiting, ClientId, Errand, HOPS_MAX, LinkId, Origin, Ticket};
 use super::super::shared::Mail;
@@ -20,7 +21,8 @@ use crate::base::address::Address;
 use crate::buffer::Buffer;
 use crate::pool::{Server, ServerId, Slot};
 use crate::resp::redirect::{ErrorKind, Redirect};
-use crate::resp::writer::Sink;
+use crate::resp::reply::{self, Kind, Reply};
+use crate::resp::writer::{Protocol, Sink};
 use crate::sys::{self, Endpoint, Event, Progress, Socket, Token};
 use crate::{log_info, log_notice, log_warn};
 
@@ -30,6 +32,8 @@ const READS_PER_TURN: usize = 16;
 pub(super) const ELEPHANT: usize = 64 << 10;
 /// A reply that is larger is passed on while it comes.
 const STREAMED: usize = 16 << 10;
+/// A server that has refused RESP3 is not asked again so soon.
+const RESP3_PAUSE_US: u64 = 1_000_000;
 
 impl Handler {
     /// Sends a request to a server, and tells on which link.
@@ -42,17 +46,17 @@ impl Handler {
     pub(super) fn send(
         &mut self,
         server: ServerId,
-        database: u32,
+        lane: Lane,
         message: Message<'_>,
         ticket: Ticket,
     ) -> Result<LinkId, &'static [u8]> {
         let link = if self.goes_alone(message, ticket.origin) {
-            self.private_link(server, database)
+            self.private_link(server, lane)
         } else {
-            self.shared_link(server, database)
+            self.shared_link(server, lane)
         };
         let Some((id, link)) = link.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
-            return Err(replies::NO_SERVER_CONNECTION);
+            return Err(self.why_no_link(server, lane));
         };
         if message.is_large {
             self.large_goes_to = Some((id, ticket));
@@ -76,32 +80,50 @@ impl Handler {
         }
     }
 
-    /// The link that requests for a database of a server travel on; opened if there is none.
+    /// The link that the requests of a lane travel on to a server; opened if there is none.
     #[inline]
-    fn shared_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
-        let open = self.pools.get(server.index()).and_then(|pool| pool.shared(database));
+    fn shared_link(&mut self, server: ServerId, lane: Lane) -> Option<LinkId> {
+        let open = self.pools.get(server.index()).and_then(|pool| pool.shared(lane));
         match open {
             Some(link) if self.links.get(link).is_some() => Some(link),
             _ if self.topology.server(server)?.health().is_failed() => {
                 self.want_probe(server);
                 None
             }
-            _ => self.open_shared_link(server, database),
+            _ => self.open_shared_link(server, lane),
         }
     }
 
-    /// Opens the link that requests for a database of a server travel on, also to a server that
+    /// What a client is told that gets no link.
+    #[cold]
+    fn why_no_link(&self, server: ServerId, lane: Lane) -> &'static [u8] {
+        if self.is_resp3_refused(server, lane) {
+            replies::NO_RESP3
+        } else {
+            replies::NO_SERVER_CONNECTION
+        }
+    }
+
+    /// Whether a server has said just now that it does not speak the protocol of a lane.
+    fn is_resp3_refused(&self, server: ServerId, lane: Lane) -> bool {
+        let refused_us = self.pools.get(server.index()).map_or(0, |pool| pool.resp3_refused_us);
+        lane.protocol() == Protocol::Resp3
+            && refused_us > 0
+            && self.now_us < refused_us.saturating_add(RESP3_PAUSE_US)
+    }
+
+    /// Opens the link that the requests of a lane travel on to a server, also to one that
     /// has failed.
-    pub(super) fn open_shared_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
-        let link = self.open_link(server, database)?;
-        self.pools[server.index()].share(database, link);
+    pub(super) fn open_shared_link(&mut self, server: ServerId, lane: Lane) -> Option<LinkId> {
+        let link = self.open_link(server, lane)?;
+        self.pools[server.index()].share(lane, link);
         Some(link)
     }
 
     /// A link that nobody else uses, until its last request is answered.
-    fn private_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+    fn private_link(&mut self, server: ServerId, lane: Lane) -> Option<LinkId> {
         if let Some(pool) = self.pools.get_mut(server.index()) {
-            while let Some(id) = pool.borrow_private(database) {
+            while let Some(id) = pool.borrow_private(lane) {
                 // It may have been lost since it came back.
                 if self.links.get(id).is_some() {
                     return Some(id);
@@ -112,16 +134,27 @@ impl Handler {
             self.want_probe(server);
             return None;
         }
-        let id = self.open_link(server, database)?;
+        let id = self.open_link(server, lane)?;
         self.links.get_mut(id)?.is_private = true;
         Some(id)
     }
 
     /// A private link that stays with its borrower when all is answered.
-    pub(super) fn lend_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
-        let id = self.private_link(server, database)?;
-        self.links.get_mut(id)?.is_lent = true;
-        Some(id)
+    ///
+    /// # Errors
+    ///
+    /// The reply that says that there is no connection.
+    pub(super) fn lend_link(
+        &mut self,
+        server: ServerId,
+        lane: Lane,
+    ) -> Result<LinkId, &'static [u8]> {
+        let link = self.private_link(server, lane);
+        let Some((id, link)) = link.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
+            return Err(self.why_no_link(server, lane));
+        };
+        link.is_lent = true;
+        Ok(id)
     }
 
     /// The last request on a private link is answered.
@@ -129,11 +162,10 @@ impl Handler {
         let Some(link) = self.links.get_mut(id) else { return };
         link.log.trim();
         link.timed = false;
-        let (server, database) = (link.server, link.database);
+        let (server, lane) = (link.server, link.lane);
         let is_kept = !link.is_outdated
             && (self.topology.server(server).is_some())
-            && (self.pools.get_mut(server.index()))
-                .is_some_and(|pool| pool.give_back(database, id));
+            && (self.pools.get_mut(server.index())).is_some_and(|pool| pool.give_back(lane, id));
         if !is_kept {
             self.lose_link(id, Loss::Retired);
         }
@@ -141,11 +173,14 @@ impl Handler {
 
     /// Begins to connect. Requests can be put in line at once.
     #[cold]
-    pub(super) fn open_link(&mut self, server: ServerId, database: u32) -> Option<LinkId> {
+    pub(super) fn open_link(&mut self, server: ServerId, lane: Lane) -> Option<LinkId> {
+        if self.is_resp3_refused(server, lane) {
+            return None;
+        }
         let target = Arc::clone(self.topology.server(server)?);
         let common = &self.settings.conf.pool.common;
         let deadline_us = self.now_us + common.connect_timeout_us;
-        let mut link = ConnectConnection::new(server, database, deadline_us);
+        let mut link = ConnectConnection::new(server, lane, deadline_us);
         link.addresses = target.endpoints().cloned().collect();
         link.addresses.reverse();
         self.put_handshake(&mut link, &target);
@@ -170,13 +205,16 @@ impl Handler {
                 None => (Errand::Auth, vec![&b"AUTH"[..], password]),
             });
         }
+        if link.lane.protocol() == Protocol::Resp3 {
+            steps.push((Errand::Hello, vec![&b"HELLO"[..], b"3"]));
+        }
         // Where masters get all the reads, one that has just become a replica, and may be empty
         // still, must not answer: it says MOVED.
         if self.topology.is_cluster() && !self.topology.reads_go_to_masters() {
             steps.push((Errand::Readonly, vec![&b"READONLY"[..]]));
         }
-        let database = link.database.to_string();
-        if link.database != 0 {
+        let database = link.lane.database().to_string();
+        if link.lane.database() != 0 {
             steps.push((Errand::Select, vec![&b"SELECT"[..], database.as_bytes()]));
         }
         // A server that is loading its data, or shut in a failed disk, says so here.
@@ -415,6 +453,17 @@ impl Handler {
                 }
             };
             let reply = &scratch[begin..end];
+            // No reply of RESP2 begins with such a byte, and few of RESP3.
+            let link = if reply[0] > b':' {
+                if self.take_push(id, reply) {
+                    (begin, at) = (end, end);
+                    continue;
+                }
+                let Some(link) = self.links.get_mut(id) else { return };
+                link
+            } else {
+                link
+            };
             let Some(awaiting) = link.awaiting.front().copied() else {
                 if self.take_message(id, reply) {
                     (begin, at) = (end, end);
@@ -484,9 +533,11 @@ impl Handler {
     fn put_away(&mut self, id: LinkId, piece: &[u8]) {
         let Some(link) = self.links.get_mut(id) else { return };
         let wanted = usize::try_from(link.parser.wanted()).unwrap_or(usize::MAX);
-        // An error may be a redirection, which must be read whole; there are no large ones.
-        let streams =
-            link.streaming || (piece[0] != b'-' && piece.len().saturating_add(wanted) >= STREAMED);
+        // An error may be a redirection, and a push is no reply at all: they must be read whole.
+        // There are no large ones; one that does not fit the scratch buffer ends the link.
+        let is_large = || piece.len().saturating_add(wanted) >= STREAMED;
+        let may_stream = || !matches!(reply::marker(piece), Some(b'-' | b'>') | None);
+        let streams = link.streaming || (is_large() && may_stream());
         if !streams {
             let mut inbox = self.buffers.take(piece.len());
             inbox.push(piece);
@@ -514,6 +565,22 @@ impl Handler {
         if let Origin::Client { client, .. } | Origin::Session { client, .. } = origin {
             self.slow_down(id, client);
         }
+    }
+
+    /// Takes a push out of the replies: it answers nothing. True when it is one.
+    #[cold]
+    fn take_push(&mut self, id: LinkId, reply: &[u8]) -> bool {
+        if Reply::new(reply).kind() != Kind::Push {
+            return false;
+        }
+        if !self.take_message(id, reply)
+            && let Some(link) = self.links.get(id)
+        {
+            // Nothing was subscribed to here, so nobody misses it.
+            let shown = reply[..reply.len().min(64)].escape_ascii();
+            log_notice!(self.log, "h {} s #{} unasked push {}", self.index, link.server, shown);
+        }
+        true
     }
 
     pub(super) fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
@@ -626,7 +693,7 @@ impl Handler {
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };
-        let (request, database) = (request.to_vec(), link.database);
+        let (request, lane) = (request.to_vec(), link.lane);
         let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         // Time bounds how often it is tried, not the redirections on the way of each try.
         let ticket = awaiting.anew();
@@ -634,7 +701,7 @@ impl Handler {
             || ticket.is_pinned()
             || self.is_in_session(ticket.origin)
             || self.has_written(ticket.origin, place);
-        self.try_later(Parcel { place, master, database, ticket, request: &request })
+        self.try_later(Parcel { place, master, lane, ticket, request: &request })
     }
 
     /// The client that gets the reply, directly or as a part of a larger one.
@@ -677,18 +744,18 @@ impl Handler {
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };
-        let request = request.to_vec();
+        let (request, lane) = (request.to_vec(), link.lane);
         let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
         let ticket = awaiting.again();
         let master = master || ticket.is_pinned();
-        let parcel = Parcel { place, master, database: 0, ticket, request: &request };
+        let parcel = Parcel { place, master, lane, ticket, request: &request };
         if self.room.has_waiting_for(place) {
             // Some of them may be older: it takes its place among them, and goes with them.
             self.send_or_wait(parcel);
             self.server_at(&address, slot, ask);
         } else {
             let Some(server) = self.server_at(&address, slot, ask) else { return false };
-            if let Err(error) = self.follow(server, ask, &request, ticket) {
+            if let Err(error) = self.follow(server, ask, parcel) {
                 self.wait_for_server(parcel, Some(server), error);
             }
         }
@@ -742,16 +809,15 @@ impl Handler {
         &mut self,
         server: ServerId,
         ask: bool,
-        request: &[u8],
-        ticket: Ticket,
+        Parcel { lane, ticket, request, .. }: Parcel<'_>,
     ) -> Result<(), &'static [u8]> {
         let link = if request.len() < ELEPHANT {
-            self.shared_link(server, 0)
+            self.shared_link(server, lane)
         } else {
-            self.private_link(server, 0)
+            self.private_link(server, lane)
         };
         let Some((id, link)) = link.and_then(|id| Some((id, self.links.get_mut(id)?))) else {
-            return Err(replies::NO_SERVER_CONNECTION);
+            return Err(self.why_no_link(server, lane));
         };
         if ask {
             let mut asking = Vec::new();
@@ -766,16 +832,13 @@ impl Handler {
     /// Sends a request that was sent already to the same server on another link.
     pub(super) fn send_elsewhere(
         &mut self,
-        (server, database): (ServerId, u32),
+        (server, lane): (ServerId, Lane),
         request: &[u8],
         ticket: Ticket,
         alone: bool,
     ) {
-        let link = if alone {
-            self.private_link(server, database)
-        } else {
-            self.shared_link(server, database)
-        };
+        let link =
+            if alone { self.private_link(server, lane) } else { self.shared_link(server, lane) };
         match link.and_then(|id| Some((id, self.links.get_mut(id)?))) {
             Some((id, link)) => {
                 link.send(&self.buffers, request, ticket);
@@ -797,7 +860,7 @@ impl Handler {
             &whole
         };
         match errand {
-            Errand::Auth | Errand::Readonly | Errand::Select | Errand::Ping => {
+            Errand::Auth | Errand::Hello | Errand::Readonly | Errand::Select | Errand::Ping => {
                 self.take_handshake_step(id, errand, reply);
             }
             // What a server thinks of it, the call behind it will tell.
@@ -814,9 +877,18 @@ impl Handler {
     fn take_handshake_step(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
         let Some(link) = self.links.get_mut(id) else { return };
         let LinkState::Handshaking { steps, deadline_us } = link.state else { return };
-        if reply[0] != b'+' {
+        let is_accepted = match errand {
+            Errand::Hello => Reply::new(reply).kind() == Kind::Map,
+            _ => reply[0] == b'+',
+        };
+        if !is_accepted {
             let text = String::from_utf8_lossy(reply).trim_end().to_owned();
-            return self.lose_link(id, Loss::Refused(errand, text));
+            // A server that wants a password says so to everybody; what else it does not like
+            // about HELLO concerns nobody who speaks RESP2.
+            let is_about_resp3 = errand == Errand::Hello && !reply.starts_with(b"-NOAUTH");
+            let loss =
+                if is_about_resp3 { Loss::NoResp3(text) } else { Loss::Refused(errand, text) };
+            return self.lose_link(id, loss);
         }
         if steps > 1 {
             link.state = LinkState::Handshaking { steps: steps - 1, deadline_us };

@@ -6,7 +6,6 @@ use super::super::accept_connection::Intake;
 use super::super::replies;
 use super::Handler;
 use super::dispatch::{Request, not_yet};
-use crate::log_notice;
 use crate::resp::command::{ClientCommand, LocalCommand};
 use crate::resp::writer::Sink;
 
@@ -14,12 +13,7 @@ impl Handler {
     pub(super) fn answer_locally(&mut self, local: LocalCommand, request: &Request<'_>) {
         let mut reply = mem::take(&mut self.spare.reply);
         reply.clear();
-        self.recorder.handler().total_requests.increment();
-        self.recorder.handler().total_responses.increment();
-        if self.measures {
-            let feeds = self.recorder.monitors().feeds(request.command.id().index());
-            self.recorder.record_latency(feeds, 0);
-        }
+        self.count_local(request);
         if self.ask_handlers(local, request) {
             return self.spare.keep_reply(reply);
         }
@@ -29,6 +23,16 @@ impl Handler {
             self.answer(request.client, request.sequence, &reply);
         }
         self.spare.keep_reply(reply);
+    }
+
+    /// Counts a request that no server was asked for.
+    pub(super) fn count_local(&mut self, request: &Request<'_>) {
+        self.recorder.handler().total_requests.increment();
+        self.recorder.handler().total_responses.increment();
+        if self.measures {
+            let feeds = self.recorder.monitors().feeds(request.command.id().index());
+            self.recorder.record_latency(feeds, 0);
+        }
     }
 
     fn write_local_reply(
@@ -92,7 +96,7 @@ impl Handler {
             return reply.put(replies::DB_OUT_OF_RANGE);
         }
         if let Some(client) = self.clients.get_mut(request.client) {
-            client.database = u32::try_from(database).unwrap_or(0);
+            client.lane = client.lane.with_database(u32::try_from(database).unwrap_or(0));
         }
         reply.put(replies::OK);
     }
@@ -104,19 +108,9 @@ impl Handler {
             3 => (Some(request.argument(1)), request.argument(2)),
             _ => return reply.put(replies::SYNTAX_ERROR),
         };
-        match self.settings.authority.login(user, password) {
-            Ok(identity) => {
-                if let Some(client) = self.clients.get_mut(request.client) {
-                    client.identity = Some(identity);
-                }
-                reply.put(replies::OK);
-            }
-            Err(error) => {
-                if let Some(client) = self.clients.get(request.client) {
-                    log_notice!(self.log, "h {} c {} auth invalid", self.index, client.peer);
-                }
-                reply.error(error.text());
-            }
+        match self.log_in(request.client, user, password) {
+            Ok(()) => reply.put(replies::OK),
+            Err(error) => _ = reply.error(error),
         }
     }
 
@@ -131,17 +125,19 @@ impl Handler {
             ClientCommand::Id => {
                 reply.integer(i64::try_from(client.number).unwrap_or(i64::MAX));
             }
-            ClientCommand::GetName if client.name.is_empty() => reply.put(replies::NULL),
+            ClientCommand::GetName if client.name.is_empty() => {
+                reply.null(request.lane.protocol());
+            }
             ClientCommand::GetName => {
                 reply.bulk(&client.name);
             }
             ClientCommand::SetName => {
                 let name = request.argument(2);
-                if name.iter().all(u8::is_ascii_graphic) {
+                if is_name(name) {
                     client.name = name.into();
                     reply.put(replies::OK);
                 } else {
-                    reply.put(replies::BAD_CLIENT_NAME);
+                    reply.error(replies::BAD_CLIENT_NAME);
                 }
             }
             ClientCommand::SetInfo => set_info(request, reply),
@@ -152,6 +148,11 @@ impl Handler {
             }
         }
     }
+}
+
+/// Whether a client may be called that.
+pub(super) fn is_name(name: &[u8]) -> bool {
+    name.iter().all(u8::is_ascii_graphic)
 }
 
 /// `CLIENT SETINFO`: client libraries introduce themselves. Checked as Redis does it, and not

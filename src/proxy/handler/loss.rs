@@ -21,6 +21,8 @@ pub(super) enum Loss {
     Connect(io::Error),
     /// The server refused a step of the handshake; the text is its reply.
     Refused(Errand, String),
+    /// The server does not speak the protocol that the link is for; the text is its reply.
+    NoResp3(String),
     /// It took too long: to connect, or to answer.
     TimeOut,
     /// What came is not a reply, or nobody had asked.
@@ -37,13 +39,21 @@ impl Handler {
         let was_listening = self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();
         self.tell_loss(&link, &loss);
+        if let Loss::NoResp3(_) = loss
+            && let Some(pool) = self.pools.get_mut(link.server.index())
+        {
+            pool.resp3_refused_us = self.now_us;
+        }
         let was_ready = link.state == LinkState::Ready;
+        if was_ready && matches!(loss, Loss::Closed | Loss::Error(_)) {
+            self.shared.greetings.doubt();
+        }
         self.count_failure(&link, &loss);
         let mut awaiting = mem::take(&mut link.awaiting);
         let was_shared = !link.is_private && !was_listening;
         if was_ready && was_shared && !awaiting.is_empty() && !matches!(loss, Loss::Retired) {
             // Whether the server is well is found out at once, not by the next client.
-            self.open_shared_link(link.server, link.database);
+            self.open_shared_link(link.server, link.lane);
         }
         if link.streaming
             && let Some(cut) = awaiting.pop_front()
@@ -55,8 +65,18 @@ impl Handler {
                 continue;
             }
             let is_unsent = link.never_sent(&awaiting);
+            let error = match loss {
+                Loss::NoResp3(_) => replies::NO_RESP3,
+                _ if is_unsent => replies::NO_SERVER_CONNECTION,
+                _ => replies::SERVER_CONNECTION_CLOSE,
+            };
             if let Origin::Session { client, sequence, step } = awaiting.origin {
-                self.lose_step(id, client, sequence, step, is_unsent);
+                self.lose_step((id, step), (client, sequence), is_unsent, error);
+                continue;
+            }
+            if let Loss::NoResp3(_) = loss {
+                // Nor does it speak it to those who wait a little.
+                self.deliver(awaiting.origin, error);
                 continue;
             }
             let is_first = awaiting.redirects() == 0 && !awaiting.was_cured();
@@ -130,7 +150,7 @@ impl Handler {
             || ticket.is_pinned()
             || self.is_in_session(ticket.origin)
             || self.has_written(ticket.origin, place);
-        let parcel = Parcel { place, master, database: lost.database, ticket, request };
+        let parcel = Parcel { place, master, lane: lost.lane, ticket, request };
         if !self.room.is_open() && self.room.is_closed_for(place) {
             return self.send_or_wait(parcel);
         }
@@ -217,6 +237,16 @@ impl Handler {
                 errand.name(),
                 text
             ),
+            Loss::NoResp3(text) => {
+                log_warn!(
+                    log,
+                    "h {} s {} {} does not speak RESP3: {}",
+                    index,
+                    address,
+                    number,
+                    text
+                );
+            }
             Loss::TimeOut => log_warn!(
                 log,
                 "h {} s {} {} timed out with {} requests in flight",
@@ -239,7 +269,7 @@ impl Handler {
 fn failure_of(loss: &Loss, in_flight: bool) -> Option<Failure> {
     match loss {
         Loss::Closed | Loss::Error(_) if in_flight => Some(Failure::Reset),
-        Loss::Closed | Loss::Error(_) | Loss::Retired => None,
+        Loss::Closed | Loss::Error(_) | Loss::Retired | Loss::NoResp3(_) => None,
         Loss::Connect(error) if error.kind() == io::ErrorKind::TimedOut => {
             Some(Failure::ConnectTimeout)
         }

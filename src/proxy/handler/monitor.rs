@@ -70,6 +70,14 @@ impl Handler {
         self.ask_all((client, sequence), Handler::follow_monitors, |_, _| replies::OK.to_vec());
     }
 
+    /// A client no longer wants to watch.
+    pub(super) fn stop_monitoring(&mut self, id: ClientId) {
+        if self.insight.monitors.has(id) {
+            self.insight.monitors.clients.retain(|watcher| watcher.client != id);
+            self.monitors_changed();
+        }
+    }
+
     /// Takes over who has clients that watch.
     pub(super) fn follow_monitors(&mut self) {
         let handlers = self.shared.handlers.iter().enumerate();
@@ -114,7 +122,8 @@ impl Handler {
         let lines = &mut monitors.lines;
         let (seconds, micros) = (wall_us / 1_000_000, wall_us % 1_000_000);
         // A Vec takes everything.
-        let _ = write!(lines, "+{seconds}.{micros:06} [{} {}]", client.database, client.peer);
+        let _ =
+            write!(lines, "+{seconds}.{micros:06} [{} {}]", client.lane.database(), client.peer);
         let arguments = (0..request.arguments.count()).map(|index| request.argument(index));
         write_words(lines, arguments, |index| is_secret(command.family(), request, index));
         lines.extend_from_slice(b"\r\n");

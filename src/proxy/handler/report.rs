@@ -9,6 +9,7 @@ use super::super::info::{
     self, Figures, Info, ProxyInfo, Query, Rates, RedisInfo, Report, ResourceInfo, Section,
     Sections, ServerInfo,
 };
+use super::super::lane::Lane;
 use super::super::replies;
 use super::super::request::{Origin, Ticket, WholeId};
 use super::super::session::Session;
@@ -45,9 +46,9 @@ impl Handler {
         match info::query(arguments) {
             Query::Sections(sections) => self.begin_report(sections, request),
             Query::ResetStats => self.reset_stats(request, reply),
-            Query::Latency { monitor } => self.latency(monitor, reply),
+            Query::Latency { monitor } => self.latency(monitor, request, reply),
             Query::ServerLatency { server, monitor } => {
-                self.server_latency(server, monitor, reply);
+                self.server_latency(server, monitor, request, reply);
             }
             Query::Wrong => {
                 reply.error(info::ARGUMENT_WRONG);
@@ -126,7 +127,7 @@ impl Handler {
             };
             let is_down = self.topology.server(server).is_none_or(|server| server.is_down());
             let message = Message::passing(&question);
-            if is_down || self.send(server, 0, message, ticket).is_err() {
+            if is_down || self.send(server, Lane::default(), message, ticket).is_err() {
                 self.answer_part(id, part, replies::NO_SERVER_CONNECTION, None);
             }
         }
@@ -167,7 +168,7 @@ impl Handler {
         let totals = shared.stats.handler_totals();
         let client = self.clients.get(report.client);
         let reached = client.and_then(|client| client.socket.local_address());
-        let protocol = client.map_or(Protocol::Resp2, |client| client.protocol);
+        let protocol = client.map_or(Protocol::Resp2, |client| client.lane.protocol());
         let run = shared.started_us ^ (u64::from(std::process::id()) << 32);
         let run_id = Random::new(run ^ shared.started_s.cast_unsigned()).hex(ID_DIGITS);
         let redis = RedisInfo {
@@ -266,7 +267,7 @@ impl Handler {
     }
 
     /// `INFO Latency <name>`.
-    fn latency(&self, name: &[u8], reply: &mut Vec<u8>) {
+    fn latency(&self, name: &[u8], request: &Request<'_>, reply: &mut Vec<u8>) {
         let stats = &self.shared.stats;
         let monitors = stats.monitors();
         let Some(index) = monitors.find(name) else {
@@ -282,11 +283,18 @@ impl Handler {
             })
             .collect();
         let name = &*monitors.monitors()[index].name;
-        reply.bulk(info::latency(name, &all, &servers).as_bytes());
+        let text = info::latency(name, &all, &servers);
+        reply.text(text.as_bytes(), request.lane.protocol());
     }
 
     /// `INFO ServerLatency <addr> [<name>]`.
-    fn server_latency(&self, address: &[u8], name: Option<&[u8]>, reply: &mut Vec<u8>) {
+    fn server_latency(
+        &self,
+        address: &[u8],
+        name: Option<&[u8]>,
+        request: &Request<'_>,
+        reply: &mut Vec<u8>,
+    ) {
         let stats = &self.shared.stats;
         let shown = String::from_utf8_lossy(address);
         let mut servers = self.topology.servers();
@@ -307,7 +315,8 @@ impl Handler {
             .filter(|(index, _)| wanted.is_none_or(|wanted| wanted == *index))
             .map(|(_, latency)| latency)
             .collect();
-        reply.bulk(info::server_latency(&shown, &latencies).as_bytes());
+        let text = info::server_latency(&shown, &latencies);
+        reply.text(text.as_bytes(), request.lane.protocol());
     }
 }
 

@@ -103,7 +103,7 @@ impl Handler {
             return self.answer(request.client, request.sequence, replies::NO_SERVER);
         }
         let ticket = request.ticket(self.now_us);
-        let search = KeySearch { rest, database: request.database, ticket };
+        let search = KeySearch { rest, lane: request.lane, ticket };
         if search.rest.len() > 1 {
             // It may take several steps, and what comes after it must not get between them.
             self.take_no_more(request.client);
@@ -113,14 +113,14 @@ impl Handler {
 
     fn ask_for_random_key(&mut self, client: ClientId, sequence: u32, mut search: KeySearch) {
         let group = search.rest.swap_remove(self.random.index(search.rest.len()));
-        let KeySearch { database, ticket, .. } = search;
+        let KeySearch { lane, ticket, .. } = search;
         let mut whole = Whole::for_groups(client, sequence, Merge::Same, vec![group]);
         whole.purpose = Purpose::RandomKey(search);
         let origin = Origin::Part { whole: self.wholes.insert(whole), part: 0 };
         self.send_or_wait(Parcel {
             place: Place::Group(group),
             master: true,
-            database,
+            lane,
             ticket: Ticket { origin, ..ticket },
             request: RANDOM_KEY,
         });

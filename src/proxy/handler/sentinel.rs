@@ -9,6 +9,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::super::connect_connection::LinkState;
+use super::super::lane::Lane;
 use super::super::request::{Errand, LinkId, Question};
 use super::super::shared::Mail;
 use super::Handler;
@@ -136,9 +137,11 @@ impl Handler {
 
     /// Asks one Sentinel all there is to ask. False when it still owes answers to the last time.
     fn ask_sentinel(&mut self, sentinel: ServerId) -> bool {
-        let open = self.pools.get(sentinel.index()).and_then(|pool| pool.shared(0));
+        let open = self.pools.get(sentinel.index()).and_then(|pool| pool.shared(Lane::default()));
         let open = open.filter(|id| self.links.get(*id).is_some());
-        let Some(id) = open.or_else(|| self.open_shared_link(sentinel, 0)) else { return false };
+        let Some(id) = open.or_else(|| self.open_shared_link(sentinel, Lane::default())) else {
+            return false;
+        };
         if self.is_overdue(id) {
             self.lose_link(id, Loss::TimeOut);
             return false;
@@ -187,7 +190,7 @@ impl Handler {
             return;
         }
         let Some(sentinel) = self.sentinels_in_turn().first().copied() else { return };
-        let Some(id) = self.open_link(sentinel, 0) else { return };
+        let Some(id) = self.open_link(sentinel, Lane::default()) else { return };
         self.sentinels.subscription = Some(id);
         let mut words = vec![&b"SUBSCRIBE"[..]];
         words.extend(CHANNELS);

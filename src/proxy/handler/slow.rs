@@ -116,7 +116,8 @@ impl Handler {
                 Err(_) => return self.answer(to.0, to.1, replies::WRONG_COUNT),
             },
         };
-        let protocol = self.clients.get(to.0).map(|client| client.protocol).unwrap_or_default();
+        let protocol =
+            self.clients.get(to.0).map(|client| client.lane.protocol()).unwrap_or_default();
         let most = self.insight.slow_entries_max.min(count);
         self.ask_all(
             to,

@@ -11,6 +11,7 @@
 //! only when EXEC or WATCH is answered: what it sends is executed in the order it was sent.
 
 use super::super::accept_connection::{AcceptConnection, Intake};
+use super::super::lane::Lane;
 use super::super::replies;
 use super::super::request::{Awaiting, ClientId, HOPS_MAX, LinkId, Origin, Step, Ticket};
 use super::super::session::{Outcome, Session, Transaction, Watch};
@@ -23,7 +24,7 @@ use crate::resp::command::{
     Family, LocalCommand, PubSubCommand, ScriptCommand, TransactionCommand, Unresolved, error_text,
 };
 use crate::resp::redirect::{ErrorKind, Redirect};
-use crate::resp::writer::Sink;
+use crate::resp::writer::{Protocol, Sink};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
@@ -123,7 +124,9 @@ impl Handler {
                 self.leave_session(request.client);
                 self.answer(request.client, request.sequence, replies::OK);
             }
-            Family::Local(LocalCommand::Quit | LocalCommand::Http) => return false,
+            Family::Local(LocalCommand::Quit | LocalCommand::Http | LocalCommand::Reset) => {
+                return false;
+            }
             Family::Refused(refusal) => {
                 self.refuse(request.client, request.sequence, |text| {
                     error_text::refused(request.command, refusal, text);
@@ -210,7 +213,7 @@ impl Handler {
             (None, Some(place)) => {
                 let server = self.choose(place, true);
                 let server = server.map_err(|error| Refused::With(no_server_reply(error)))?;
-                self.begin(id, server, request.database).map_err(Refused::With)?;
+                self.begin(id, server, request.lane).map_err(Refused::With)?;
             }
             (Some(_), _) => self.begin_on_link(id),
         }
@@ -247,13 +250,8 @@ impl Handler {
     /// # Errors
     ///
     /// The reply that says that there is no connection.
-    fn begin(
-        &mut self,
-        id: ClientId,
-        server: ServerId,
-        database: u32,
-    ) -> Result<(), &'static [u8]> {
-        let link = self.lend_link(server, database).ok_or(replies::NO_SERVER_CONNECTION)?;
+    fn begin(&mut self, id: ClientId, server: ServerId, lane: Lane) -> Result<(), &'static [u8]> {
+        let link = self.lend_link(server, lane)?;
         if let Some(transaction) = self.transaction_of(id) {
             transaction.link = Some(link);
             transaction.is_begun = false;
@@ -339,7 +337,7 @@ impl Handler {
         }
         let reply = match transaction.outcome() {
             Outcome::Abort => replies::EXEC_ABORT,
-            Outcome::Nil => replies::NULL_ARRAY,
+            Outcome::Nil => replies::null_array(request.lane.protocol()),
             Outcome::Empty => replies::EMPTY_ARRAY,
             Outcome::Server => match self.execute_at_server(request) {
                 Ok(()) => return,
@@ -356,7 +354,7 @@ impl Handler {
         if link.is_none() {
             // Not one command has named a key.
             let server = self.any_server(true).ok_or(replies::NO_SERVER)?;
-            self.begin(id, server, request.database)?;
+            self.begin(id, server, request.lane)?;
         }
         self.begin_on_link(id);
         let Some(transaction) = self.transaction_of(id) else { return Ok(()) };
@@ -389,7 +387,7 @@ impl Handler {
             Some(watch) => watch.link,
             None => {
                 let server = self.choose(place, true).map_err(no_server_reply)?;
-                self.lend_link(server, request.database).ok_or(replies::NO_SERVER_CONNECTION)?
+                self.lend_link(server, request.lane)?
             }
         };
         self.set_watch(id, place, link);
@@ -479,7 +477,7 @@ impl Handler {
         }
         let is_void = self.transaction_of(client).is_some_and(|transaction| transaction.is_void);
         if is_error && is_void {
-            self.answer(client, sequence, replies::NULL_ARRAY);
+            self.answer(client, sequence, replies::null_array(self.protocol_of(client)));
         } else if is_redirect {
             let mut abort = b"-EXECABORT Transaction discarded because of: ".to_vec();
             abort.extend_from_slice(&reply[1..]);
@@ -520,11 +518,11 @@ impl Handler {
         let Some(server) = server else { return false };
         transaction.hops += 1;
         let (left, sequence) = (transaction.link.take(), transaction.executing);
-        let database = self.clients.get(answer.client).map_or(0, |client| client.database);
+        let lane = self.clients.get(answer.client).map(|client| client.lane).unwrap_or_default();
         if let Some(left) = left {
             self.abandon_link(left);
         }
-        if self.begin(answer.client, server, database).is_ok() {
+        if self.begin(answer.client, server, lane).is_ok() {
             return true;
         }
         // Nobody there: whoever waits is told.
@@ -587,9 +585,9 @@ impl Handler {
         let Answer { link, client, sequence, awaiting, .. } = *answer;
         let request = self.links.get(link).and_then(|link| {
             let request = link.log.request(awaiting.offset, awaiting.length as usize)?;
-            Some((request.to_vec(), link.database))
+            Some((request.to_vec(), link.lane))
         });
-        let Some((request, database)) = request.filter(|_| awaiting.redirects() < HOPS_MAX) else {
+        let Some((request, lane)) = request.filter(|_| awaiting.redirects() < HOPS_MAX) else {
             return false;
         };
         let Some((server, _)) = self.read_redirect(link, answer.reply) else { return false };
@@ -599,12 +597,12 @@ impl Handler {
             return true;
         }
         self.end_session(link, client);
-        match self.lend_link(server, database) {
-            Some(link) => {
+        match self.lend_link(server, lane) {
+            Ok(link) => {
                 self.set_watch(client, watch.place, link);
                 self.send_step(Some(link), client, Step::Watch, &request, awaiting.again());
             }
-            None => self.answer(client, sequence, replies::NO_SERVER_CONNECTION),
+            Err(error) => self.answer(client, sequence, error),
         }
         true
     }
@@ -613,25 +611,20 @@ impl Handler {
     /// server cannot know of it.
     pub(super) fn lose_step(
         &mut self,
-        link: LinkId,
-        client: ClientId,
-        sequence: u32,
-        step: Step,
+        (link, step): (LinkId, Step),
+        (client, sequence): (ClientId, u32),
         is_unsent: bool,
+        error: &'static [u8],
     ) {
         let is_current = self.lives_on(client, link);
-        let error = if is_unsent {
-            replies::NO_SERVER_CONNECTION
-        } else {
-            replies::SERVER_CONNECTION_CLOSE
-        };
         if is_current && let Some(transaction) = self.transaction_of(client) {
             transaction.lose();
             let is_void = transaction.is_void;
             return match step {
                 Step::Queued if is_void => self.answer(client, sequence, replies::QUEUED),
                 Step::Exec if is_unsent => {
-                    let nothing = if is_void { replies::NULL_ARRAY } else { replies::EXEC_ABORT };
+                    let nil = replies::null_array(self.protocol_of(client));
+                    let nothing = if is_void { nil } else { replies::EXEC_ABORT };
                     self.end_session(link, client);
                     self.answer(client, sequence, nothing);
                 }
@@ -731,6 +724,10 @@ impl Handler {
 
     fn transaction_of(&mut self, id: ClientId) -> Option<&mut Transaction> {
         transaction_in(&mut self.clients, id)
+    }
+
+    fn protocol_of(&self, id: ClientId) -> Protocol {
+        self.clients.get(id).map(|client| client.lane.protocol()).unwrap_or_default()
     }
 
     pub(super) fn watch_of(&mut self, id: ClientId) -> Option<Watch> {

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::super::connect_connection::LinkState;
+use super::super::lane::Lane;
 use super::super::replies;
 use super::super::request::{Awaiting, Errand, LinkId};
 use super::Handler;
@@ -170,10 +171,10 @@ impl Handler {
         let Some(server) = server.filter(|server| !self.owes_cluster_nodes(*server)) else {
             return;
         };
-        let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
+        let link = self.pools.get(server.index()).and_then(|pool| pool.shared(Lane::default()));
         let link = match link {
             Some(id) if self.links.get(id).is_some() => Some(id),
-            _ => self.open_shared_link(server, 0),
+            _ => self.open_shared_link(server, Lane::default()),
         };
         if let Some(id) = link
             && let Some(link) = self.links.get_mut(id)
@@ -187,7 +188,7 @@ impl Handler {
 
     /// Whether a server has yet to say who owns what.
     fn owes_cluster_nodes(&self, server: ServerId) -> bool {
-        let link = self.pools.get(server.index()).and_then(|pool| pool.shared(0));
+        let link = self.pools.get(server.index()).and_then(|pool| pool.shared(Lane::default()));
         link.and_then(|id| self.links.get(id)).is_some_and(|link| {
             link.awaiting.iter().any(|awaiting| awaiting.is_errand(Errand::ClusterNodes))
         })
@@ -418,11 +419,14 @@ impl Handler {
         let rules = self.health_rules();
         for server in failed {
             if server.health().claim_probe(self.now_us, &rules) {
-                let open = self.pools.get(server.id().index()).and_then(|pool| pool.shared(0));
+                let open = self
+                    .pools
+                    .get(server.id().index())
+                    .and_then(|pool| pool.shared(Lane::default()));
                 let is_open = open.is_some_and(|id| self.links.get(id).is_some());
                 match open {
                     Some(id) if is_open => self.ping(id),
-                    _ => drop(self.open_shared_link(server.id(), 0)),
+                    _ => drop(self.open_shared_link(server.id(), Lane::default())),
                 }
             }
         }

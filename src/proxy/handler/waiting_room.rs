@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 
+use super::super::lane::Lane;
 use super::super::replies;
 use super::super::request::{LinkId, Ticket};
 use super::Handler;
@@ -67,7 +68,7 @@ pub(super) struct Parcel<'a> {
     pub place: Place,
     /// Only a master may get it.
     pub master: bool,
-    pub database: u32,
+    pub lane: Lane,
     pub ticket: Ticket,
     pub request: &'a [u8],
 }
@@ -75,7 +76,7 @@ pub(super) struct Parcel<'a> {
 struct Waiting {
     place: Place,
     master: bool,
-    database: u32,
+    lane: Lane,
     ticket: Ticket,
     /// Its number among the requests of its client.
     sequence: u32,
@@ -221,14 +222,14 @@ impl Handler {
         parcel: Parcel<'_>,
         except: Option<ServerId>,
     ) -> Result<LinkId, (Option<ServerId>, &'static [u8])> {
-        let Parcel { place, master, database, ticket, request } = parcel;
+        let Parcel { place, master, lane, ticket, request } = parcel;
         let ticket = if master { ticket.pinned() } else { ticket };
         let server = match except.map(|except| self.choose_another(place, master, except)) {
             Some(Ok(server)) => Ok(server),
             _ => self.choose(place, master),
         };
         let server = server.map_err(|error| (None, no_server_reply(error)))?;
-        self.send(server, database, Message::passing(request), ticket)
+        self.send(server, lane, Message::passing(request), ticket)
             .map_err(|error| (Some(server), error))
     }
 
@@ -243,13 +244,14 @@ impl Handler {
         let hold_us = self.settings.conf.pool.common.failover_hold_us;
         let deadline_us = parcel.ticket.since_us.saturating_add(hold_us);
         let is_unowned = error == no_server_reply(NoServer::SlotNotServed);
+        let is_resp2_only = error == replies::NO_RESP3;
         let down_since_us = server
             .and_then(|server| self.pools.get(server.index()))
             .map_or(0, |pool| pool.down_since_us);
         // Who has been away for longer than anybody is held will not be waited for.
         let is_given_up = down_since_us > 0 && self.now_us >= down_since_us.saturating_add(hold_us);
         self.refresh_soon();
-        if is_unowned || is_given_up || self.now_us >= deadline_us {
+        if is_unowned || is_resp2_only || is_given_up || self.now_us >= deadline_us {
             return self.deliver(parcel.ticket.origin, error);
         }
         self.keep(parcel, error, Some(Pause::Absent));
@@ -268,7 +270,7 @@ impl Handler {
 
     /// Puts a request into the room.
     fn keep(&mut self, parcel: Parcel<'_>, error: &'static [u8], pause: Option<Pause>) {
-        let Parcel { place, master, database, ticket, request } = parcel;
+        let Parcel { place, master, lane, ticket, request } = parcel;
         if self.room.bytes + request.len() + mem::size_of::<Waiting>() > BYTES_MAX {
             return self.deliver(ticket.origin, error);
         }
@@ -276,7 +278,7 @@ impl Handler {
         let waiting = Waiting {
             place,
             master,
-            database,
+            lane,
             ticket,
             sequence: self.asker_of(ticket.origin).map_or(0, |(_, sequence)| sequence),
             request: request.to_vec(),
@@ -308,7 +310,7 @@ impl Handler {
         order::sort_by_key(&mut changed, |(master, _)| *master);
         for places in changed.chunk_by(|one, next| one.0 == next.0) {
             let Some(pool) = self.pools.get(places[0].0.index()) else { continue };
-            // One for each database.
+            // One for each lane.
             for id in pool.links() {
                 let Some(link) = self.links.get(id) else { continue };
                 if link.awaiting.is_empty() {
@@ -503,7 +505,7 @@ impl Waiting {
         Parcel {
             place: self.place,
             master: self.master,
-            database: self.database,
+            lane: self.lane,
             ticket: Ticket { held_us, ..self.ticket },
             request: &self.request,
         }

@@ -86,7 +86,7 @@ pub fn undivided(command: &Command, text: &mut Vec<u8>) {
 const SHOWN_MAX: usize = 128;
 
 /// Appends the beginning of what a client wrote as C prints it: until the first NUL.
-fn push_shown(bytes: &[u8], max: usize, text: &mut Vec<u8>) {
+pub fn push_shown(bytes: &[u8], max: usize, text: &mut Vec<u8>) {
     let printed = bytes.iter().take(max).take_while(|&&byte| byte != 0);
     text.extend(printed.map(|&byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
 }

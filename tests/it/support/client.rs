@@ -189,6 +189,11 @@ impl Client {
             ("=", _) => Value::Verbatim(self.body(count()?, until)?),
             ("~", _) => Value::Set(self.values(count()?, until, depth)?),
             (">", _) => Value::Push(self.values(count()?, until, depth)?),
+            // What an attribute tells, `raw_reply` shows.
+            ("|", _) => {
+                self.values(count()? * 2, until, depth)?;
+                self.value(until, depth + 1)?
+            }
             ("%", _) => {
                 let flat = self.values(count()? * 2, until, depth)?;
                 Value::Map(
