@@ -56,7 +56,7 @@ fn slow_readers_of_a_giant_leave_it_with_the_server() {
     }
     peak_kb = peak_kb.max(proxy.process().resident_kb());
     let grown_kb = peak_kb.saturating_sub(before_kb);
-    assert!(grown_kb < 12 * 1024, "{grown_kb} KB for four readers of {SIZE} bytes");
+    assert!(grown_kb < 24 * 1024, "{grown_kb} KB for four readers of {SIZE} bytes");
 }
 
 #[test]
@@ -133,6 +133,9 @@ fn a_server_that_dies_in_the_middle_of_a_giant_ends_its_readers_only() {
         return;
     }
     let (mut cluster, proxy, _) = giant();
+    // The kernels between us can hold twenty megabytes, and deliver them after its death.
+    let larger = "x".repeat(SIZE * 4);
+    assert_eq!(cluster.node(0).client().cmd(&["SET", "giant", &larger]), ok());
     let mut idle = proxy.client();
     let mut readers: Vec<Client> = (0..3).map(|_| begin(&proxy)).collect();
     cluster.node_mut(0).kill();

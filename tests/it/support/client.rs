@@ -149,8 +149,13 @@ impl Client {
 
     /// Whether something has arrived that was not asked for yet; does not wait.
     pub fn has_something(&mut self) -> bool {
+        if self.next == self.received.len() {
+            match self.fill(Instant::now() + Duration::from_millis(1)) {
+                Ok(()) => {}
+                Err(lost) => return lost != Lost::TimedOut,
+            }
+        }
         self.next < self.received.len()
-            || self.fill(Instant::now() + Duration::from_millis(1)) != Err(Lost::TimedOut)
     }
 
     /// Closes our half: the other side sees the end of what we send.
