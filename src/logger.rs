@@ -6,11 +6,12 @@
 //! counted, unless the operator has asked that they be waited for.
 //!
 //! What reaches the log from clients and servers is escaped, so that one event is one line.
-//! Secrets are not escaped but left out, by whoever writes the message.
+//! What comes again and again is counted, and not repeated. Secrets are not escaped but left out, by whoever writes the message.
 
 mod line;
 mod log_file_sink;
 mod queue;
+mod repeats;
 mod rotation;
 #[cfg(test)]
 mod testing;
@@ -28,6 +29,7 @@ use crate::sys::{clock, thread};
 use line::{Head, Renderer};
 use log_file_sink::LogFileSink;
 use queue::{Batch, LogQueue, Order};
+use repeats::Repeats;
 
 pub use crate::{log_debug, log_error, log_info, log_notice, log_verb, log_warn};
 pub use line::Shown;
@@ -35,6 +37,9 @@ pub use rotation::Rotation;
 
 /// How long closing waits for a disk or a pipe that does not take the last lines.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether a line that was repeated is to be told of.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// As many lines are remembered when they are not written.
 const REMEMBERED_MAX: usize = 4096;
@@ -171,6 +176,7 @@ impl Logger {
             target => {
                 let sink = open(target)?;
                 let queue = Arc::new(LogQueue::default());
+                queue.keep_all(!settings.allow_miss_log);
                 let writers = Arc::clone(&queue);
                 match thread::spawn("logger", move || Writer::new(sink, format).run(&writers)) {
                     Ok(_) => Outlet::Writer { queue, told: Mutex::new((target.clone(), format)) },
@@ -207,6 +213,9 @@ impl Logger {
     /// Lets lines be dropped instead of waiting for room, or not.
     pub fn set_allow_miss_log(&self, allow: bool) {
         self.allow_miss_log.store(allow, Relaxed);
+        if let Outlet::Writer { queue, .. } = &self.outlet {
+            queue.keep_all(!allow);
+        }
     }
 
     /// Follows other settings from now on, and opens the file again even if it is the same.
@@ -419,6 +428,7 @@ struct Writer {
     format: Format,
     renderer: Renderer,
     line: String,
+    repeats: Repeats,
     /// Lines that were dropped, or that the sink could not write: told with the next that it may
     /// be able to.
     missed: u64,
@@ -427,18 +437,26 @@ struct Writer {
 impl Writer {
     fn new(sink: LogFileSink, format: Format) -> Writer {
         let renderer = Renderer::new(clock::local_time);
-        Writer { sink, format, renderer, line: String::new(), missed: 0 }
+        let (line, repeats) = (String::new(), Repeats::default());
+        Writer { sink, format, renderer, line, repeats, missed: 0 }
     }
 
     fn run(mut self, queue: &LogQueue) {
         let mut batch = Batch::default();
         loop {
-            let work = queue.take(&mut batch);
+            let patience = self.repeats.has_more().then_some(LOOK_AGAIN);
+            let work = queue.take(&mut batch, patience);
             if let Some(order) = work.order {
                 self.follow(order);
             }
+            let all = queue.keeps_all();
             for (head, message) in batch.lines() {
-                self.write(head, message);
+                if self.repeats.admits(head, message, all) {
+                    self.write(head, message);
+                }
+            }
+            for (head, message) in self.repeats.take_due(clock::wall_us(), all, work.last) {
+                self.write(&head, &message);
             }
             self.missed += work.missed + self.sink.flush();
             self.tell_missed();

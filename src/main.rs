@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use predixy::conf::command_line::{self, CommandLine};
 use predixy::conf::{Conf, ConfError, Override};
 use predixy::proxy::Proxy;
+use predixy::proxy::upgrade::Predecessor;
 
 fn main() -> ExitCode {
     let program = env::args_os().next().unwrap_or_default();
@@ -31,9 +32,13 @@ fn main() -> ExitCode {
 }
 
 fn run(path: &Path, overrides: &[Override]) -> ExitCode {
+    let predecessor = Predecessor::find();
     let started = match Conf::load(path, overrides) {
-        Ok(conf) => Proxy::new(conf),
+        Ok(conf) => Proxy::new(conf, predecessor),
         Err(mut errors) => {
+            if let (Some(predecessor), Some(error)) = (predecessor, errors.first()) {
+                predecessor.give_up(&error.to_string());
+            }
             // As predixy does, one line; `-t` shows all.
             errors.truncate(1);
             match errors.pop() {

@@ -28,6 +28,8 @@ pub mod settings;
 pub mod reload;
 pub mod hot_keys;
 pub mod slow_log;
+pub mod legacy;
+pub mod upgrade;
 pub mod shared;
 pub mod giants;
 pub mod handler;
@@ -36,41 +38,56 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use crate::conf::{Conf, ConfError};
+use crate::base::address::Address;
+use crate::conf::{Bind, Conf, ConfError};
 use crate::logger::{self, Log, Logger};
 use crate::pool::{Current, Topology};
 use crate::stats::{Recorder, Stats};
 use crate::sys::signal::{Signal, Signals};
-use crate::sys::{ListenSocket, clock, resource, thread};
+use crate::sys::{ListenGuard, ListenSocket, clock, resource, service, thread};
 use crate::{log_error, log_notice, log_warn};
 use handler::Handler;
+use legacy::Legacy;
 use settings::CurrentSettings;
-use shared::{Neighbour, Order, Parts, Shared};
+use shared::{Mail, Neighbour, Order, Parts, Shared};
+use upgrade::{Predecessor, Upgrade};
 
 /// A proxy that listens and is about to serve.
 pub struct Proxy {
     shared: Arc<Shared>,
     log: Log,
     signals: Signals,
-    listeners: Vec<ListenSocket>,
+    listeners: Vec<(Address, ListenSocket)>,
     recorders: Vec<Recorder>,
+    predecessor: Option<Predecessor>,
+    upgrade: Upgrade,
 }
 
 /// While a stop is under way the main thread looks this often whether it is done.
 const STOP_POLL_US: u64 = 20_000;
 
 impl Proxy {
-    /// Opens the log and the listeners that `conf` asks for. No server is contacted: one that
-    /// cannot be reached never prevents a start.
+    /// Opens the log and the listeners that `conf` asks for, but for those that the process has
+    /// whose place this one is to take. No server is contacted: one that cannot be reached never
+    /// prevents a start.
     ///
     /// # Errors
     ///
     /// Says what could not be opened, in predixy's words.
-    pub fn new(conf: Conf) -> Result<Self, ConfError> {
+    pub fn new(conf: Conf, mut predecessor: Option<Predecessor>) -> Result<Self, ConfError> {
+        let start = Proxy::start(conf, &mut predecessor);
+        if let (Err(error), Some(predecessor)) = (&start, &predecessor) {
+            predecessor.give_up(&error.to_string());
+        }
+        start.map(|proxy| Proxy { predecessor, ..proxy })
+    }
+
+    fn start(conf: Conf, predecessor: &mut Option<Predecessor>) -> Result<Self, ConfError> {
         let failed = |what: String| ConfError::new(None, what);
         if let Some(missing) = Proxy::missing(&conf) {
             return Err(missing);
         }
+        let upgrade = Upgrade::new(upgrade::Origin::find());
         let signals = Signals::install().map_err(|error| failed(format!("signal {error}")))?;
         let descriptors = resource::raise_descriptor_limit();
         let logger = Logger::new(&log_settings(&conf)).map_err(|error| {
@@ -82,15 +99,22 @@ impl Proxy {
             log_warn!(log, "{}", warning);
         }
         let mut listeners = Vec::new();
-        for bind in &conf.binds {
-            let listener = ListenSocket::bind(&bind.address)
-                .map_err(|error| failed(format!("socket bind to {} fail {error}", bind.address)))?;
-            log_notice!(log, "predixy listen in {}", bind.address);
-            listeners.push(listener);
+        for Bind { address, .. } in &conf.binds {
+            let inherited = predecessor.as_mut().and_then(|old| old.take_listener(address));
+            let listener = match inherited {
+                Some(listener) => listener,
+                None => ListenSocket::bind(address)
+                    .map_err(|error| failed(format!("socket bind to {address} fail {error}")))?,
+            };
+            log_notice!(log, "predixy listen in {}", address);
+            listeners.push((address.clone(), listener));
         }
         let (shared, recorders) = share(conf, logger, descriptors)
             .map_err(|error| failed(format!("handler waker fail {error}")))?;
-        Ok(Proxy { shared, log, signals, listeners, recorders })
+        if let Some(predecessor) = predecessor {
+            shared.reserve_client(predecessor.last_number());
+        }
+        Ok(Proxy { shared, log, signals, listeners, recorders, predecessor: None, upgrade })
     }
 
     /// What a configuration asks for that this version does not have, and that it would be wrong
@@ -102,69 +126,149 @@ impl Proxy {
         Some(ConfError::new(None, what))
     }
 
-    /// Serves until a signal asks to stop and what was in flight is done.
+    /// Serves until a signal asks to stop and what was in flight is done, or until another
+    /// process has taken over.
     ///
     /// # Errors
     ///
     /// When the threads cannot be started.
     pub fn run(self) -> Result<(), ConfError> {
-        let Proxy { shared, log, signals, mut listeners, recorders } = self;
+        let Proxy { shared, log, signals, listeners, recorders, predecessor, upgrade } = self;
         let threads = recorders.len();
         let running = Arc::new(AtomicUsize::new(threads));
         let mut joins = Vec::new();
+        let (mut guards, mut sockets) = (Vec::new(), Vec::new());
+        for (address, mut listener) in listeners {
+            let guard = listener.guard();
+            let guard = guard.map_err(|error| {
+                ConfError::new(None, format!("socket bind to {address} fail {error}"))
+            })?;
+            guards.push((address, guard));
+            sockets.push(listener);
+        }
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
             // One handler accepts for all: a new client goes to the one with the fewest anyway.
-            let listeners = std::mem::take(&mut listeners);
+            let sockets = std::mem::take(&mut sockets);
             let body = move || {
-                serve(&shared, index, listeners, recorder);
+                serve(&shared, index, sockets, recorder);
                 running.fetch_sub(1, AcqRel);
             };
             let join = thread::spawn(&format!("handler {index}"), body)
                 .map_err(|error| ConfError::new(None, format!("handler thread fail {error}")))?;
             joins.push(join);
         }
-        log_notice!(
-            log,
-            "predixy running with Name:{} Workers:{}",
-            shared.settings.load().conf.name,
-            threads
-        );
-        let mut stopping = false;
+        let name = &shared.settings.load().conf.name;
+        log_notice!(log, "predixy running with Name:{} Workers:{}", name, threads);
+        let mut overseer =
+            Overseer { shared, log, guards, predecessor, upgrade, is_stopping: false };
         while running.load(Acquire) > 0 {
-            let patience = if stopping { Some(STOP_POLL_US) } else { None };
-            match signals.wait(patience) {
-                Some(Signal::Terminate | Signal::Interrupt) if stopping => shared.abandon(),
-                Some(Signal::Terminate | Signal::Interrupt) => {
-                    stopping = true;
-                    shared.stop();
-                }
-                Some(Signal::Hangup) => {
-                    // Why it fails stands in the log.
-                    let _ = reload::reload(&shared, &log);
-                }
-                Some(Signal::Call) => follow_orders(&shared, &log),
-                Some(Signal::User2) | None => {}
+            let patience = if overseer.is_stopping { Some(STOP_POLL_US) } else { None };
+            if let Some(signal) = signals.wait(patience) {
+                overseer.heed(signal);
             }
         }
         for join in joins {
             if let Err(error) = join.join() {
-                log_error!(log, "handler thread fail {}", error);
+                log_error!(overseer.log, "handler thread fail {}", error);
             }
         }
-        shared.logger.close();
+        overseer.send_latecomers();
+        overseer.shared.logger.close();
         Ok(())
     }
 }
 
-/// Does what handlers have asked for.
-fn follow_orders(shared: &Arc<Shared>, log: &Log) {
-    for order in shared.take_orders() {
-        match order {
-            Order::Reload { handler, client, sequence } => {
-                let outcome = reload::reload(shared, log);
-                reload::answer(shared, handler, (client, sequence), outcome);
+/// What the main thread does while handlers serve.
+struct Overseer {
+    shared: Arc<Shared>,
+    log: Log,
+    /// What keeps listening sockets open, and their files in place, until a stop.
+    guards: Vec<(Address, ListenGuard)>,
+    predecessor: Option<Predecessor>,
+    upgrade: Upgrade,
+    is_stopping: bool,
+}
+
+impl Overseer {
+    fn heed(&mut self, signal: Signal) {
+        match signal {
+            Signal::Terminate | Signal::Interrupt if self.is_stopping => self.shared.abandon(),
+            Signal::Terminate | Signal::Interrupt => self.stop(),
+            Signal::Hangup => {
+                // Why it fails stands in the log.
+                let _ = self.reload();
             }
+            Signal::User2 if self.is_stopping => {}
+            Signal::User2 => self.upgrade.begin(&self.shared, &self.log, &self.guards),
+            Signal::Call => self.follow_orders(),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.is_stopping = true;
+        self.guards.clear();
+        self.tell_service("STOPPING=1");
+        self.shared.stop();
+    }
+
+    fn reload(&self) -> Result<(), Vec<ConfError>> {
+        let now_us = clock::monotonic_us();
+        self.tell_service(&format!("RELOADING=1\nMONOTONIC_USEC={now_us}"));
+        let outcome = reload::reload(&self.shared, &self.log);
+        self.tell_service("READY=1");
+        outcome
+    }
+
+    /// Does what other threads have asked for.
+    fn follow_orders(&mut self) {
+        for order in self.shared.take_orders() {
+            match order {
+                Order::Reload { handler, client, sequence } => {
+                    let outcome = self.reload();
+                    reload::answer(&self.shared, handler, (client, sequence), outcome);
+                }
+                Order::Running => {
+                    let predecessor = self.predecessor.take();
+                    match predecessor.map(|old| old.take_over(&self.shared, &self.log)) {
+                        // It was stopped meanwhile, and so whoever should take its place.
+                        Some(false) => self.stop(),
+                        Some(true) | None => self.tell_service("READY=1"),
+                    }
+                }
+                Order::Failed(why) => self.upgrade.fail(&self.log, &why),
+                Order::Succeeded(successor) if self.is_stopping => drop(successor.end()),
+                Order::Succeeded(successor) => {
+                    self.is_stopping = true;
+                    self.tell_service(&format!("MAINPID={}", successor.id()));
+                    let Overseer { shared, log, guards, upgrade, .. } = self;
+                    upgrade.succeed(shared, log, successor, guards);
+                }
+                Order::Bequeath(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),
+            }
+        }
+    }
+
+    /// Sends over who has come to a handler that had stopped already.
+    fn send_latecomers(&mut self) {
+        self.follow_orders();
+        for handler in &self.shared.handlers {
+            for mail in handler.collect() {
+                match mail {
+                    Mail::Client(socket, peer) => {
+                        let legacy = Legacy::new(peer, self.shared.next_client());
+                        self.upgrade.send(&self.log, &socket, &legacy);
+                    }
+                    Mail::Heir(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),
+                    Mail::Settings | Mail::Resolved { .. } | Mail::Refresh | Mail::Run(_) => {}
+                }
+            }
+        }
+    }
+
+    fn tell_service(&self, message: &str) {
+        if let Err(error) = service::tell(message) {
+            log_warn!(self.log, "service manager cannot be told {}:{}", message, error);
         }
     }
 }

@@ -34,6 +34,10 @@ pub mod signal;
 pub mod resolver;
 #[cfg_attr(feature = "sim", path = "sys/sim/resource.rs")]
 pub mod resource;
+#[cfg_attr(feature = "sim", path = "sys/sim/handover.rs")]
+pub mod handover;
+#[cfg_attr(feature = "sim", path = "sys/sim/service.rs")]
+pub mod service;
 #[cfg(feature = "sim")]
 pub mod sim;
 
@@ -80,7 +84,7 @@ use platform::{attempts, descriptor, transfer};
 mod contract;
 
 pub use connect_socket::connect;
-pub use listen_socket::ListenSocket;
+pub use listen_socket::{ListenGuard, ListenSocket};
 pub use multiplexor::Multiplexor;
 pub use shapes::{Endpoint, Event, Peer, Progress, Token};
 pub use socket::Socket;

@@ -4,7 +4,7 @@
 //! empty. It grows with what is logged, up to a bound in lines; what is not needed is given back.
 
 use std::mem;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -92,6 +92,8 @@ pub struct LogQueue {
     missed: AtomicU64,
     /// Lines under way, for a look without the lock.
     under_way: AtomicUsize,
+    /// No line may be lost.
+    keeps_all: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +109,16 @@ struct State {
 }
 
 impl LogQueue {
+    /// Whether no line may be lost.
+    pub fn keeps_all(&self) -> bool {
+        self.keeps_all.load(Relaxed)
+    }
+
+    /// Lets no line be lost, or some.
+    pub fn keep_all(&self, all: bool) {
+        self.keeps_all.store(all, Relaxed);
+    }
+
     /// Whether a line would be dropped; if so it is counted as such. To be asked before a message
     /// is formed for nothing.
     pub fn drops(&self) -> bool {
@@ -171,8 +183,8 @@ impl LogQueue {
     }
 
     /// The writer's part: gives back `batch`, which it has written, and sleeps until there is
-    /// work. Then `batch` holds the lines.
-    pub fn take(&self, batch: &mut Batch) -> Work {
+    /// work, or for as long as its `patience`. Then `batch` holds the lines.
+    pub fn take(&self, batch: &mut Batch, patience: Option<Duration>) -> Work {
         batch.clear();
         let mut state = self.lock();
         state.writing = 0;
@@ -186,7 +198,16 @@ impl LogQueue {
             && self.missed.load(Relaxed) == 0
         {
             state.writer_sleeps = true;
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let Some(patience) = patience else {
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let woken = self.work.wait_timeout(state, patience);
+            let (after, timeout) = woken.unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            if timeout.timed_out() {
+                break;
+            }
         }
         state.writer_sleeps = false;
         mem::swap(&mut state.batch, batch);
@@ -279,7 +300,7 @@ mod tests {
         queue.offer(HEAD, "one");
         queue.put(Head { line: 7, ..HEAD }, "");
         queue.put(HEAD, "three");
-        let work = queue.take(&mut batch);
+        let work = queue.take(&mut batch, None);
         assert_eq!(messages(&batch), ["one", "", "three"]);
         assert_eq!(batch.lines().nth(1).map(|(head, _)| head.line), Some(7));
         assert!(work.missed == 0 && work.order.is_none() && !work.last);
@@ -288,13 +309,13 @@ mod tests {
     #[test]
     fn lines_that_are_being_written_take_room_as_well() {
         let (queue, mut batch) = (full(), Batch::default());
-        queue.take(&mut batch);
+        queue.take(&mut batch, None);
         assert!(queue.drops());
         queue.offer(HEAD, "no room");
-        assert_eq!(queue.take(&mut batch).missed, 2);
+        assert_eq!(queue.take(&mut batch, None).missed, 2);
         assert!(!queue.drops());
         queue.offer(HEAD, "room");
-        queue.take(&mut batch);
+        queue.take(&mut batch, None);
         assert_eq!(messages(&batch), ["room"]);
     }
 
@@ -304,13 +325,13 @@ mod tests {
         let waiting = Arc::clone(&queue);
         let thread = std::thread::spawn(move || waiting.put(HEAD, "waited"));
         until(|| queue.lock().waiting == 1);
-        queue.take(&mut batch);
+        queue.take(&mut batch, None);
         assert_eq!(queue.lock().waiting, 1);
         // Only what is written makes room.
         queue.command(Order { sink: None, format: Format::Text });
-        queue.take(&mut batch);
+        queue.take(&mut batch, None);
         thread.join().unwrap();
-        queue.take(&mut batch);
+        queue.take(&mut batch, None);
         assert_eq!(messages(&batch), ["waited"]);
     }
 
@@ -338,7 +359,7 @@ mod tests {
         let writers = Arc::clone(&queue);
         let thread = std::thread::spawn(move || {
             let mut batch = Batch::default();
-            writers.take(&mut batch);
+            writers.take(&mut batch, None);
             batch.len()
         });
         until(|| queue.lock().writer_sleeps);
@@ -352,7 +373,7 @@ mod tests {
         let in_use = queue.lock();
         queue.offer(HEAD, "dropped");
         drop(in_use);
-        assert_eq!(queue.take(&mut batch).missed, 1);
+        assert_eq!(queue.take(&mut batch, None).missed, 1);
         assert_eq!(batch.len(), 0);
     }
 
@@ -361,10 +382,10 @@ mod tests {
         let (queue, mut batch) = (LogQueue::default(), Batch::default());
         let message = "x".repeat(1000);
         (0..LINES_MAX).for_each(|_| queue.offer(HEAD, &message));
-        queue.take(&mut batch);
+        queue.take(&mut batch, None);
         assert!(batch.text.capacity() >= 1_000_000);
         queue.close(Duration::ZERO);
-        queue.take(&mut batch);
+        queue.take(&mut batch, None);
         let state = queue.lock();
         assert!(batch.text.capacity() <= KEPT_TEXT && state.batch.text.capacity() <= KEPT_TEXT);
         assert!(batch.heads.capacity() <= KEPT_LINES && state.batch.heads.capacity() <= KEPT_LINES);
@@ -376,7 +397,7 @@ mod tests {
         let sink = LogFileSink::stdout(crate::logger::testing::utc).unwrap();
         queue.command(Order { sink: Some(Box::new(sink)), format: Format::Text });
         queue.command(Order { sink: None, format: Format::Json });
-        let order = queue.take(&mut Batch::default()).order.unwrap();
+        let order = queue.take(&mut Batch::default(), None).order.unwrap();
         assert!(order.sink.is_some() && order.format == Format::Json);
     }
 }

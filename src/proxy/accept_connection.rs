@@ -73,8 +73,20 @@ pub enum Intake {
     /// Not until it has got all it is owed: what comes next travels another road, or what is
     /// under way does, and must not overtake or be overtaken.
     Waiting,
+    /// Not until a pause is over.
+    Held,
+    /// Not here: another process goes on when it has got what it is owed.
+    Leaving,
     /// Never again: it is closed when it has got what it is owed.
     Closed,
+}
+
+impl Intake {
+    /// Whether it goes when it has got what it is owed.
+    #[inline]
+    pub fn is_ending(self) -> bool {
+        matches!(self, Intake::Leaving | Intake::Closed)
+    }
 }
 
 /// A place in line for one reply.

@@ -146,6 +146,14 @@ impl Authority {
         found
     }
 
+    /// The user and the password that make a client this one; none are needed where everybody may
+    /// do everything.
+    #[must_use]
+    pub fn login_of(&self, identity: IdentityId) -> Option<(Vec<u8>, Vec<u8>)> {
+        let identity = self.identities.get(identity.0).filter(|_| !self.open)?;
+        Some((identity.user.bytes().to_vec(), identity.password.bytes().to_vec()))
+    }
+
     /// Whether everybody may do everything, so that nobody need be asked.
     #[must_use]
     pub fn is_open(&self) -> bool {

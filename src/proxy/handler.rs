@@ -15,7 +15,12 @@
 //! what time asks for, `sentinel` follows what Sentinels say.
 //!
 //! `insight`, `slow` and `monitor` look at all that from the side: top keys, slow requests, MONITOR.
+//!
+//! `pause` lets requests wait, `bequest` sends clients over to the process that takes our place, and
+//! `access_log` logs each request.
 
+mod access_log;
+mod bequest;
 mod blocking;
 mod cluster_command;
 mod config;
@@ -29,6 +34,7 @@ mod intake;
 mod links;
 mod local;
 mod monitor;
+mod pause;
 mod report;
 mod round;
 mod scan;
@@ -65,6 +71,7 @@ use dispatch::Spare;
 pub use hello::Introduction;
 use insight::Insight;
 use intake::Reader;
+use pause::Pause;
 use report::Reports;
 use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
@@ -79,12 +86,13 @@ pub struct Handler {
     log: Log,
     multiplexor: Multiplexor,
     events: Vec<Event>,
-    /// Some latency monitor is configured.
+    /// Some latency monitor is configured, or each request is logged.
     measures: bool,
     /// How long a client that wrote reads from the master, in microseconds; 0 is not at all.
     read_your_writes_us: u64,
-    /// Everybody may do everything.
+    /// Everybody may do everything, and there is no pause.
     is_open: bool,
+    pause: Pause,
     listeners: Vec<ListenSocket>,
     listening: bool,
     reader: Option<Box<Reader>>,
@@ -158,7 +166,8 @@ impl Handler {
             events: Vec::new(),
             read_your_writes_us: settings.conf.pool.common.read_your_writes_us,
             is_open: settings.authority.is_open(),
-            measures: !recorder.monitors().monitors().is_empty(),
+            pause: Pause::default(),
+            measures: false,
             listeners,
             listening: false,
             reader: Some(Box::new(Reader::new(&settings))),
@@ -191,6 +200,7 @@ impl Handler {
             settings,
             shared,
         };
+        handler.set_measures();
         handler.listen()?;
         handler.follow_slow_log_settings();
         handler.follow_monitors();
@@ -288,6 +298,7 @@ impl Handler {
         for mail in self.shared.handlers[self.index].collect() {
             match mail {
                 Mail::Client(socket, peer) => self.adopt(socket, peer),
+                Mail::Heir(socket, legacy) => self.take_up(socket, *legacy),
                 Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),

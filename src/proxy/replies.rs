@@ -40,6 +40,8 @@ pub const NO_RESP3: &[u8] =
 /// The connection was lost, or its server too slow, after the request was sent: the server may
 /// have executed it.
 pub const SERVER_CONNECTION_CLOSE: &[u8] = b"-ERR server connection close\r\n";
+/// The command waited at a server, and the proxy stops: nothing was done.
+pub const UNBLOCKED: &[u8] = b"-UNBLOCKED the proxy is shutting down\r\n";
 /// Nobody owns the slot of the key.
 pub const SLOT_NOT_SERVED: &[u8] = b"-CLUSTERDOWN Hash slot not served\r\n";
 /// The keys of one command live in different places.

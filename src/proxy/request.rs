@@ -171,7 +171,7 @@ impl Errand {
             Errand::Auth => "auth",
             Errand::Hello => "hello",
             Errand::Readonly => "readonly",
-            Errand::Select => "select",
+            Errand::Select => "db select",
             Errand::Ping => "ping",
             Errand::Asking => "asking",
             Errand::LoadScript => "script load",

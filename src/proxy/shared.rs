@@ -11,6 +11,7 @@ use std::{io, mem};
 
 use super::greeting::Greetings;
 use super::handler::Handler;
+use super::legacy::Legacy;
 use super::request::{ClientId, LinkId};
 use super::scan_cursor::MasterGenerations;
 use super::script_cache::ScriptCache;
@@ -19,6 +20,7 @@ use crate::buffer::MemoryGauge;
 use crate::logger::Logger;
 use crate::pool::Current;
 use crate::stats::Stats;
+use crate::sys::handover::Successor;
 use crate::sys::resolver::Resolver;
 use crate::sys::signal::Signals;
 use crate::sys::{Peer, Socket, Waker, clock};
@@ -50,6 +52,9 @@ pub struct Shared {
     orders: Mutex<Vec<Order>>,
     stopping: AtomicBool,
     abandoned: AtomicBool,
+    bequeathing: AtomicBool,
+    /// How many handlers have said that they are ready.
+    ready: AtomicUsize,
     next_client: AtomicU64,
     next_slow_request: AtomicU64,
     refreshed_us: AtomicU64,
@@ -80,12 +85,22 @@ pub enum Order {
         /// The number of its request.
         sequence: u32,
     },
+    /// All handlers are ready to serve.
+    Running,
+    /// The process that is to take the place of this one is ready.
+    Succeeded(Successor),
+    /// It is not, and why.
+    Failed(String),
+    /// Send it a client.
+    Bequeath(Socket, Box<Legacy>),
 }
 
 /// What a handler is told by others.
 pub enum Mail {
     /// Here is a client to serve.
     Client(Socket, Peer),
+    /// Here is one whom the process before us has served so far.
+    Heir(Socket, Box<Legacy>),
     /// Settings have changed.
     Settings,
     /// This is what a host name stands for.
@@ -170,6 +185,8 @@ impl Shared {
             orders: Mutex::default(),
             stopping: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            bequeathing: AtomicBool::new(false),
+            ready: AtomicUsize::new(0),
             next_client: AtomicU64::new(1),
             next_slow_request: AtomicU64::new(0),
             refreshed_us: AtomicU64::new(0),
@@ -185,6 +202,24 @@ impl Shared {
     /// Whether [`Shared::stop`] was called.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Acquire)
+    }
+
+    /// Asks all handlers to stop and send their clients over to the process that takes our place.
+    pub fn bequeath(&self) {
+        self.bequeathing.store(true, Release);
+        self.stop();
+    }
+
+    /// Whether [`Shared::bequeath`] was called.
+    pub fn is_bequeathing(&self) -> bool {
+        self.bequeathing.load(Acquire)
+    }
+
+    /// A handler is ready to serve; when all are the main thread is told.
+    pub fn report_ready(&self) {
+        if self.ready.fetch_add(1, Relaxed) + 1 == self.handlers.len() {
+            self.order(Order::Running);
+        }
     }
 
     /// Asks all handlers to stop without waiting for what is in flight.
@@ -226,6 +261,11 @@ impl Shared {
     /// How many clients there are.
     pub fn clients(&self) -> usize {
         self.handlers.iter().map(|handler| handler.clients.load(Relaxed)).sum()
+    }
+
+    /// No other client gets this number, nor one before it.
+    pub fn reserve_client(&self, number: u64) {
+        self.next_client.fetch_max(number.saturating_add(1), Relaxed);
     }
 
     /// The number of the next client.

@@ -49,6 +49,15 @@ impl Multiplexor {
         self.control(libc::EPOLL_CTL_ADD, socket.as_fd(), EDGES, token)
     }
 
+    /// No longer watches a socket that another process goes on with.
+    ///
+    /// # Errors
+    ///
+    /// It was not watched.
+    pub fn remove(&self, socket: &Socket) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, socket.as_fd(), 0, Token(0))
+    }
+
     /// Reports a listener as readable for as long as connections wait.
     ///
     /// # Errors

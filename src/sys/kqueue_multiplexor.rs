@@ -66,6 +66,18 @@ impl Multiplexor {
         self.control(&mut [read, write])
     }
 
+    /// No longer watches a socket that another process goes on with.
+    ///
+    /// # Errors
+    ///
+    /// It was not watched.
+    pub fn remove(&self, socket: &Socket) -> io::Result<()> {
+        let (fd, how) = (socket.as_fd(), system::EV_DELETE);
+        let read = Entry::change(fd, system::EVFILT_READ as _, how as _);
+        let write = Entry::change(fd, system::EVFILT_WRITE as _, how as _);
+        self.control(&mut [read, write])
+    }
+
     /// Reports a listener as readable for as long as connections wait.
     ///
     /// # Errors

@@ -6,13 +6,13 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::call::{check, retry};
+use super::call::{check, length_of, retry};
 use super::raw_address::RawAddress;
-use super::{Endpoint, Peer, Socket, connect, descriptor};
+use super::{Endpoint, Peer, Socket, connect, descriptor, handover};
 use crate::base::address::Address;
 
 /// How many connections may wait to be accepted.
@@ -22,7 +22,31 @@ const BACKLOG: libc::c_int = 511;
 #[derive(Debug)]
 pub struct ListenSocket {
     socket: Socket,
+    /// Where it is, if that is in the file system.
+    path: Option<PathBuf>,
     file: Option<SocketFile>,
+}
+
+/// Keeps a listening socket open, and its file in place, for a process that is to take it over.
+#[derive(Debug)]
+pub struct ListenGuard {
+    fd: OwnedFd,
+    file: Option<SocketFile>,
+}
+
+impl ListenGuard {
+    /// Leaves the file of the socket to the process that has taken it over.
+    pub fn leave_file(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.identity = None;
+        }
+    }
+}
+
+impl AsFd for ListenGuard {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl ListenSocket {
@@ -45,6 +69,45 @@ impl ListenSocket {
         }
     }
 
+    /// Takes over a socket that listens at `address` since before this process was started, by
+    /// its number.
+    ///
+    /// # Errors
+    ///
+    /// There is no such thing.
+    pub fn inherit(number: RawFd, address: &Address) -> io::Result<ListenSocket> {
+        let socket = Socket::from_descriptor(handover::adopt(number)?);
+        let (fd, mut listens, mut size) = (socket.number(), 0i32, length_of::<i32>());
+        let (level, name, value) =
+            (libc::SOL_SOCKET, libc::SO_ACCEPTCONN, (&raw mut listens).cast());
+        // SAFETY: `value` points at `listens`, which outlives the call and is `size` bytes long.
+        check(unsafe { libc::getsockopt(fd, level, name, value, &raw mut size) })?;
+        if listens == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it does not listen"));
+        }
+        let path = match address {
+            Address::Unix(path) => Some(path.clone()),
+            Address::Ip(_) | Address::Host { .. } => None,
+        };
+        Ok(ListenSocket { socket, path, file: None })
+    }
+
+    /// What keeps it open in another thread. Its file goes with that one from now on, also if the
+    /// socket was inherited.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub fn guard(&mut self) -> io::Result<ListenGuard> {
+        let fd = self.socket.as_fd().try_clone_to_owned()?;
+        let inherited = || {
+            let path = self.path.clone()?;
+            Some(SocketFile { identity: identity(&path), path })
+        };
+        // Not made for nothing: whoever drops one removes the file.
+        Ok(ListenGuard { fd, file: self.file.take().or_else(inherited) })
+    }
+
     /// The next connection that waits, or `None`.
     ///
     /// # Errors
@@ -63,7 +126,7 @@ impl ListenSocket {
                     _ => return Err(error),
                 },
             };
-            match (&self.file, peer.ip()) {
+            match (&self.path, peer.ip()) {
                 (Some(_), _) => return Ok(Some((socket, Peer::Unix))),
                 (None, Some(address)) => return Ok(Some((socket, Peer::Ip(address)))),
                 // macOS gives a connection that is already gone, without an address.
@@ -74,8 +137,8 @@ impl ListenSocket {
 
     /// Where it listens: with the port that the system chose, if that was left to it.
     pub fn local_address(&self) -> Option<Address> {
-        if let Some(file) = &self.file {
-            return Some(Address::Unix(file.path.clone()));
+        if let Some(path) = &self.path {
+            return Some(Address::Unix(path.clone()));
         }
         self.socket.local_address().map(Address::Ip)
     }
@@ -129,7 +192,7 @@ fn listen_ip(address: SocketAddr, both_families: bool) -> io::Result<ListenSocke
     }
     bind(&socket, &address)?;
     listen(&socket)?;
-    Ok(ListenSocket { socket, file: None })
+    Ok(ListenSocket { socket, path: None, file: None })
 }
 
 fn listen_unix(path: &Path) -> io::Result<ListenSocket> {
@@ -144,7 +207,7 @@ fn listen_unix(path: &Path) -> io::Result<ListenSocket> {
     }
     let file = SocketFile { path: path.to_path_buf(), identity: identity(path) };
     listen(&socket)?;
-    Ok(ListenSocket { socket, file: Some(file) })
+    Ok(ListenSocket { socket, path: Some(path.to_path_buf()), file: Some(file) })
 }
 
 /// True when the file is a socket and nobody listens on it.

@@ -2,7 +2,7 @@
 //! on any other Unix.
 //!
 //! The back ends share a shape, not a trait. Sockets are edge-triggered for both directions,
-//! join once and leave by being closed; listeners and wakers are level-triggered. What is new is
+//! join once and leave by being closed or handed to another process; listeners and wakers are level-triggered. What is new is
 //! told at the latest after a read that did not fill its room, or a write that was not taken
 //! whole; the end of a stream, when all before it has been read.
 

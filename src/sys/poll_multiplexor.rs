@@ -84,12 +84,16 @@ impl Multiplexor {
     ///
     /// It was not watched.
     pub fn remove_listener(&self, listener: &ListenSocket) -> io::Result<()> {
-        let mut watched = self.watched.borrow_mut();
-        match watched.places.get(&listener.as_fd().as_raw_fd()).copied() {
-            Some(place) => watched.remove(place),
-            None => return Err(io::Error::from_raw_os_error(libc::ENOENT)),
-        }
-        Ok(())
+        self.part_with(listener.as_fd())
+    }
+
+    /// No longer watches a socket that another process goes on with.
+    ///
+    /// # Errors
+    ///
+    /// It was not watched.
+    pub fn remove(&self, socket: &Socket) -> io::Result<()> {
+        self.part_with(socket.as_fd())
     }
 
     /// Reports a waker as readable from its wake until it is drained.
@@ -126,6 +130,15 @@ impl Multiplexor {
     }
 
     /// Whoever had the number before has closed it.
+    fn part_with(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut watched = self.watched.borrow_mut();
+        match watched.places.get(&fd.as_raw_fd()).copied() {
+            Some(place) => watched.remove(place),
+            None => return Err(io::Error::from_raw_os_error(libc::ENOENT)),
+        }
+        Ok(())
+    }
+
     fn join(&self, fd: BorrowedFd<'_>, token: Token, how: How) -> io::Result<()> {
         let (mut watched, fd) = (self.watched.borrow_mut(), fd.as_raw_fd());
         if let Some(place) = watched.places.get(&fd).copied() {

@@ -1,5 +1,6 @@
 //! Socket addresses in the form in which the kernel takes and gives them.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::unix::ffi::OsStrExt;
@@ -67,6 +68,27 @@ impl RawAddress {
             *place = *byte as libc::c_char;
         }
         Ok(Self::of(raw, length_of::<libc::sockaddr_un>()))
+    }
+
+    /// The address of a Unix socket as environment variables write it: a path, or with an `@` in
+    /// front a name that Linux keeps apart from the file system.
+    pub(super) fn of_name(name: &[u8]) -> io::Result<RawAddress> {
+        let Some(name) = name.strip_prefix(b"@") else {
+            return Self::unix(Path::new(OsStr::from_bytes(name)));
+        };
+        // SAFETY: a C struct of integers, for which all bits zero is a value.
+        let mut raw: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        raw.sun_family = family_of(libc::AF_UNIX);
+        if name.len() >= raw.sun_path.len() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // Behind a zero byte; the length says where it ends.
+        for (place, byte) in raw.sun_path[1..].iter_mut().zip(name) {
+            *place = *byte as libc::c_char;
+        }
+        let head = length_of::<libc::sockaddr_un>() as usize - raw.sun_path.len();
+        let length = libc::socklen_t::try_from(head + 1 + name.len()).unwrap_or(0);
+        Ok(Self::of(raw, length))
     }
 
     /// Only for the address structs of libc, each of which fits into the storage.

@@ -1,11 +1,7 @@
 //! The configuration is read again while everything goes on: SIGHUP and CONFIG RELOAD.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-
 use crate::support::{
-    Answer, Client, FakeServer, Proxy, RedisServer, SOON, Value, Watched, array, bulk, error,
+    Answer, Client, FakeServer, Load, Proxy, RedisServer, SOON, Value, Watched, array, bulk, error,
     groups_conf, key_in_group, nodes_line, ok, original_differs, shared_cluster, simple,
     wait_until,
 };
@@ -371,52 +367,6 @@ fn groups_of_sentinels_may_change_places_while_sentinels_are_asked() {
         }
     }
     assert_eq!(proxy.servers().len(), 2);
-}
-
-/// Threads that send pipelines and check every reply until they are told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    requests: Arc<AtomicU64>,
-    threads: Vec<thread::JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(proxy: &Proxy, count: usize) -> Load {
-        let (stop, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let threads = (0..count).map(|number| {
-            let (mut client, stop, requests) =
-                (proxy.client(), Arc::clone(&stop), Arc::clone(&requests));
-            thread::spawn(move || {
-                let keys: Vec<String> = (0..8).map(|key| format!("load:{number}:{key}")).collect();
-                let mut round = 0u64;
-                while !stop.load(Ordering::SeqCst) {
-                    round += 1;
-                    let mut lines: Vec<String> = Vec::new();
-                    for key in &keys {
-                        lines.push(format!("SET {key} {round}"));
-                        lines.push(format!("GET {key}"));
-                    }
-                    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
-                    for two in client.pipeline(&lines).chunks(2) {
-                        assert_eq!(two, [ok(), bulk(round.to_string())]);
-                    }
-                    requests.fetch_add(16, Ordering::SeqCst);
-                }
-            })
-        });
-        let threads = threads.collect();
-        Load { stop, requests, threads }
-    }
-
-    fn done(&self) -> u64 {
-        self.requests.load(Ordering::SeqCst)
-    }
-
-    /// Stops, and fails if anything went wrong on the way.
-    fn end(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        self.threads.into_iter().for_each(|thread| thread.join().expect("a client without errors"));
-    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! In reading order: `scratch` (a folder that goes away), `process` (a child that never outlives
 //! us), `chance` (numbers from a seed), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`,
-//! `redis_sentinel`, `proxy`, `fake_server`, `any_pool` and `every_pool` (the same test on every kind of pool).
+//! `redis_sentinel`, `proxy`, `fake_server`, `load`, `any_pool` and `every_pool` (the same test on every kind of pool).
 //! Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
 //! calls [`wait_until`].
 
@@ -12,6 +12,7 @@ mod chance;
 mod client;
 mod every_pool;
 mod fake_server;
+mod load;
 mod process;
 mod proxy;
 mod redis_cluster;
@@ -31,6 +32,7 @@ pub use chance::Chance;
 pub use client::{Client, Lost, wire};
 pub use every_pool::EveryPool;
 pub use fake_server::{Answer, FakeServer, Heard, nodes_line};
+pub use load::Load;
 pub use process::{Process, program_exists};
 pub use proxy::{Address, Proxy, binary, is_original};
 pub use redis_cluster::{RedisCluster, key_in_slots, slot_of};

@@ -76,7 +76,8 @@ impl Spare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     Now,
-    /// Not before the client has got all it is owed: it stays where it is.
+    /// Not before the client has got all it is owed, or before the end of a pause: it stays where
+    /// it is.
     Later,
 }
 
@@ -154,6 +155,7 @@ impl Handler {
         let command = match commands.resolve(arguments.count(), argument) {
             Ok(command) => command,
             Err(unresolved) => {
+                self.log_unresolved(&unresolved, argument(0), arguments.count());
                 self.refuse(id, sequence, |text| {
                     unresolved.write(arguments.count(), argument, text);
                 });
@@ -166,11 +168,16 @@ impl Handler {
         let is_watching = !is_plain;
         let request =
             Request { client: id, sequence, lane, is_watching, command, arguments, message };
-        if !(self.is_open || self.is_permitted(&request, identity)) {
-            if !is_plain {
-                self.spoil(id);
+        if !self.is_open {
+            if self.is_held_back(&request) {
+                return Taken::Later;
             }
-            return Taken::Now;
+            if !self.is_permitted(&request, identity) {
+                if !is_plain {
+                    self.spoil(id);
+                }
+                return Taken::Now;
+            }
         }
         if self.insight.meets(message.bytes.len()) {
             return self.take_and_look(&request);

@@ -23,12 +23,12 @@ impl Handler {
         if let Some(reader) = &mut self.reader {
             reader.follow(&self.settings);
         }
-        self.is_open = self.settings.authority.is_open();
+        self.set_open();
         self.read_your_writes_us = self.settings.conf.pool.common.read_your_writes_us;
         if !Arc::ptr_eq(&before.monitors, &self.settings.monitors) {
             self.recorder.change_monitors(&self.settings.monitors);
-            self.measures = !self.settings.monitors.monitors().is_empty();
         }
+        self.set_measures();
         if !Arc::ptr_eq(&before.authority, &self.settings.authority) {
             self.identify_anew(&before);
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::accept_connection::{AcceptConnection, Intake};
+use super::super::legacy::Legacy;
 use super::super::replies;
 use super::super::request::ClientId;
 use super::super::settings::Settings;
@@ -106,10 +107,15 @@ impl Handler {
     /// Stops taking requests, finishes what is in flight, lets the clients go.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+        self.resume();
         self.listeners.clear();
         self.listening = false;
         self.deadlines.set(Chore::Accept, u64::MAX);
         self.deadlines.set(Chore::Stop, self.now_us + self.settings.conf.shutdown_timeout_us);
+        self.deadlines.set(Chore::Unblock, self.now_us);
+        if self.shared.is_bequeathing() {
+            return self.bequeath_clients();
+        }
         for id in self.clients.ids() {
             if let Some(client) = self.clients.get_mut(id) {
                 client.intake = Intake::Closed;
@@ -170,6 +176,7 @@ impl Handler {
     /// Begins to serve a client.
     pub(super) fn adopt(&mut self, socket: Socket, peer: Peer) {
         if self.draining {
+            self.pass_on(socket, Legacy::new(peer, self.shared.next_client()));
             return self.set_load();
         }
         if matches!(peer, Peer::Ip(_))
@@ -525,8 +532,8 @@ impl Handler {
         }
         match flushed {
             Ok(Flushed::All) => {
-                if client.intake == Intake::Closed && client.owed() == 0 {
-                    return self.drop_client(id, "done");
+                if client.intake.is_ending() && client.owed() == 0 {
+                    return self.let_go(id);
                 }
             }
             Ok(Flushed::Blocked) => {
@@ -550,7 +557,7 @@ impl Handler {
                 client.owed() <= IN_FLIGHT_MAX / 2 && client.outbox.len() <= UNREAD_MAX / 4
             }
             Intake::Waiting => client.owed() == 0,
-            Intake::Open | Intake::Closed => false,
+            Intake::Open | Intake::Held | Intake::Leaving | Intake::Closed => false,
         };
         if may_go_on {
             client.intake = Intake::Open;

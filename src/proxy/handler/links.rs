@@ -331,7 +331,10 @@ impl Handler {
             self.log,
             "h {} s {} {} connect succ",
             self.index,
-            link.server.index(),
+            self.topology
+                .server(link.server)
+                .map(|server| server.address().to_string())
+                .unwrap_or_default(),
             socket.number()
         );
         let deadline_us = self.now_us + self.settings.conf.pool.common.connect_timeout_us;
@@ -480,7 +483,7 @@ impl Handler {
             match awaiting.origin {
                 Origin::Client { client, sequence } if reply[0] != b'-' => {
                     if awaiting.since_us <= notable_since_us {
-                        self.measure(id, &awaiting);
+                        self.measure(id, &awaiting, is_whole.then_some(reply));
                     }
                     // As `answer` does, for the case that nearly all replies are.
                     if let Some(asker) = self.clients.get_mut(client) {
@@ -494,7 +497,7 @@ impl Handler {
                 Origin::Part { whole, part } if reply[0] != b'-' => {
                     let server = link.server;
                     if awaiting.since_us <= notable_since_us {
-                        self.measure(id, &awaiting);
+                        self.measure(id, &awaiting, is_whole.then_some(reply));
                     }
                     self.answer_part(whole, part, reply, Some(server));
                 }
@@ -617,7 +620,7 @@ impl Handler {
             return;
         }
         if awaiting.since_us <= self.notable_since_us() {
-            self.measure(id, awaiting);
+            self.measure(id, awaiting, is_whole.then_some(reply));
         }
         match (awaiting.origin, self.links.get(id)) {
             (Origin::Part { whole, part }, Some(link)) => {
@@ -636,8 +639,10 @@ impl Handler {
         }
     }
 
-    /// Tells the latency monitors how long a command took, and the slow log if it took too long.
-    pub(super) fn measure(&mut self, id: LinkId, awaiting: &Awaiting) {
+    /// Tells the latency monitors how long a command took, the slow log if it took too long, and
+    /// the log what the reply was, if all of it is there.
+    pub(super) fn measure(&mut self, id: LinkId, awaiting: &Awaiting, reply: Option<&[u8]>) {
+        self.log_reply(id, awaiting, reply);
         let elapsed_us = self.now_us.saturating_sub(awaiting.since_us);
         if self.measures
             && let (Some(command), Some(link)) = (awaiting.command, self.links.get(id))

@@ -20,6 +20,9 @@ impl Handler {
         self.write_local_reply(local, request, &mut reply);
         // Without a reply somebody else has to be asked first, and will see to it.
         if !reply.is_empty() {
+            if self.measures {
+                self.log_local_reply(request, &reply);
+            }
             self.answer(request.client, request.sequence, &reply);
         }
         self.spare.keep_reply(reply);
@@ -69,6 +72,7 @@ impl Handler {
             LocalCommand::Client(command) => self.client_command(command, request, reply),
             LocalCommand::Info => self.info(request, reply),
             LocalCommand::Config(command) => self.config(command, request, reply),
+            LocalCommand::Proxy(command) => self.proxy_command(command, request, reply),
             _ => {
                 reply.put(b"-");
                 not_yet(request.command, reply);

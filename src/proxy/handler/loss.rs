@@ -5,7 +5,7 @@ use std::mem;
 
 use super::super::connect_connection::{ConnectConnection, LinkState};
 use super::super::replies;
-use super::super::request::{Errand, LinkId, Origin, Ticket, WholeId};
+use super::super::request::{Errand, LinkId, Origin, Step, Ticket, WholeId};
 use super::Handler;
 use super::waiting_room::Parcel;
 use crate::pool::{Failure, HealthRules, Place};
@@ -71,6 +71,11 @@ impl Handler {
                 _ => replies::SERVER_CONNECTION_CLOSE,
             };
             if let Origin::Session { client, sequence, step } = awaiting.origin {
+                if step == Step::Block && self.draining {
+                    let request = link.log.request(awaiting.offset, awaiting.length as usize);
+                    self.end_blocked(id, client, sequence, request);
+                    continue;
+                }
                 self.lose_step((id, step), (client, sequence), is_unsent, error);
                 continue;
             }

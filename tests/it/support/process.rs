@@ -5,6 +5,7 @@
 //! removes our folder.
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -14,8 +15,15 @@ use super::scratch;
 
 /// A running program; killed on drop.
 pub struct Process {
-    child: Child,
+    held: Held,
     status: Option<ExitStatus>,
+}
+
+/// Whose child it is.
+enum Held {
+    Ours(Child),
+    /// Started by a child of ours.
+    Theirs(u32),
 }
 
 impl Process {
@@ -23,12 +31,21 @@ impl Process {
     pub fn start(command: &mut Command) -> Process {
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         tell_keeper("started", child.id());
-        Process { child, status: None }
+        Process { held: Held::Ours(child), status: None }
+    }
+
+    /// A program that one of ours has started. How it ends cannot be told, only when.
+    pub fn adopt(id: u32) -> Process {
+        tell_keeper("started", id);
+        Process { held: Held::Theirs(id), status: None }
     }
 
     /// Its process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        match &self.held {
+            Held::Ours(child) => child.id(),
+            Held::Theirs(id) => *id,
+        }
     }
 
     /// Sends it a signal by name, such as `STOP`.
@@ -41,9 +58,12 @@ impl Process {
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
-            self.status = self.child.try_wait().expect("the state of a child");
+            self.status = match &mut self.held {
+                Held::Ours(child) => child.try_wait().expect("the state of a child"),
+                Held::Theirs(id) => (!is_alive(*id)).then(|| ExitStatus::from_raw(0)),
+            };
             if self.status.is_some() {
-                tell_keeper("ended", self.child.id());
+                tell_keeper("ended", self.id());
             }
         }
         self.status
@@ -61,9 +81,14 @@ impl Process {
     /// Ends it without asking, and waits for that.
     pub fn kill(&mut self) {
         if self.ended().is_none() {
-            let _ = self.child.kill();
-            self.status = self.child.wait().ok();
-            tell_keeper("ended", self.child.id());
+            match &mut self.held {
+                Held::Ours(child) => {
+                    let _ = child.kill();
+                    self.status = child.wait().ok();
+                }
+                Held::Theirs(_) => self.signal("KILL"),
+            }
+            tell_keeper("ended", self.id());
         }
     }
 
@@ -80,6 +105,13 @@ impl Process {
             .expect("ps");
         String::from_utf8_lossy(&output.stdout).trim().parse().expect("a size from ps")
     }
+}
+
+/// Whether there is such a process, and not only what is left of one.
+fn is_alive(id: u32) -> bool {
+    let output = Command::new("ps").args(["-o", "stat=", "-p", &id.to_string()]).output();
+    let output = output.expect("ps");
+    output.status.success() && !String::from_utf8_lossy(&output.stdout).trim().starts_with('Z')
 }
 
 impl Drop for Process {

@@ -50,6 +50,8 @@ pub struct Start<'a> {
     conf: &'a str,
     files: Vec<(&'a str, String)>,
     arguments: Vec<&'a str>,
+    environment: Vec<(&'a str, String)>,
+    program: Option<PathBuf>,
     descriptor_limit: Option<u32>,
     hosts: Option<&'a str>,
 }
@@ -73,8 +75,15 @@ impl Proxy {
     /// Prepares a start with more than a configuration text. `{port}` and `{dir}` in it are filled
     /// in.
     pub fn with(conf: &str) -> Start<'_> {
-        let (files, arguments) = (Vec::new(), Vec::new());
-        Start { conf, files, arguments, descriptor_limit: None, hosts: None }
+        Start {
+            conf,
+            files: Vec::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            program: None,
+            descriptor_limit: None,
+            hosts: None,
+        }
     }
 
     /// Where it listens.
@@ -106,6 +115,34 @@ impl Proxy {
     /// Its folder: configuration, log, output.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
+    }
+
+    /// Has it start a new process in its own place, and goes on with that one.
+    #[track_caller]
+    pub fn upgrade(&mut self) {
+        let before = self.log().matches(TAKEN_OVER).count();
+        self.process.signal("USR2");
+        wait_until(SOON, "another process to take over", || {
+            self.log().matches(TAKEN_OVER).count() > before
+        });
+        self.follow_upgrade();
+    }
+
+    /// Waits for the end of a process that lets another take over, and goes on with that one.
+    #[track_caller]
+    pub fn follow_upgrade(&mut self) {
+        let log = self.log();
+        let id =
+            log.rsplit(TAKEN_OVER).next().and_then(|rest| rest.split(' ').next()?.parse().ok());
+        let heir = Process::adopt(id.expect("a process id"));
+        let mut old = std::mem::replace(&mut self.process, heir);
+        let status = old.wait(SOON).unwrap_or_else(|| panic!("does not end\n{}", self.log()));
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// It listens here as well, and this is where clients are to go from now on.
+    pub fn move_to(&mut self, address: Address) {
+        self.address = address;
     }
 
     /// Writes another configuration in the place of its own, for it to read again. Without a
@@ -227,6 +264,18 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub fn variable(mut self, name: &'a str, value: impl Into<String>) -> Start<'a> {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Starts this file instead of the program under test.
+    pub fn program(mut self, path: PathBuf) -> Start<'a> {
+        self.program = Some(path);
+        self
+    }
+
     /// Limits how many descriptors it may have.
     pub fn descriptor_limit(mut self, limit: u32) -> Start<'a> {
         self.descriptor_limit = Some(limit);
@@ -293,9 +342,10 @@ impl<'a> Start<'a> {
         });
         command
             .args(["-c", &format!(r#"{limit}{mount}exec "$@""#), "sh"])
-            .arg(binary())
+            .arg(self.program.clone().unwrap_or_else(binary))
             .arg(path)
             .args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(scratch.path()).stdin(Stdio::null());
         command.stdout(output.try_clone().expect("a second handle")).stderr(output);
         let mut process = Process::start(&mut command);
@@ -329,6 +379,8 @@ impl fmt::Display for Address {
     }
 }
 
+/// What the log says before the id of a process that takes over.
+const TAKEN_OVER: &str = "upgrade succ, process ";
 /// Makes the file `hosts` of the current folder what the system looks names up in.
 const MOUNT: &str = "mount --bind hosts /etc/hosts";
 

@@ -1,0 +1,143 @@
+//! What is known of a client, on its way to the process that goes on with it.
+//!
+//! A list of names and values, as RESP writes it: what the other version does not know it leaves
+//! out, and what it misses has its usual value.
+
+use crate::resp::reply::Reply;
+use crate::resp::writer::{Protocol, Sink};
+use crate::sys::Peer;
+
+/// What is known of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Legacy {
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// Its number in CLIENT ID and the log.
+    pub number: u64,
+    /// What CLIENT SETNAME said.
+    pub name: Box<[u8]>,
+    /// How it wants to be spoken to.
+    pub protocol: Protocol,
+    /// The database it selected.
+    pub database: u32,
+    /// As whom it has logged in: a user and a password.
+    pub login: Option<(Vec<u8>, Vec<u8>)>,
+    /// What it has sent and nobody has looked at.
+    pub inbox: Vec<u8>,
+}
+
+impl Legacy {
+    /// Of a client of whom nothing is known yet.
+    #[must_use]
+    pub fn new(peer: Peer, number: u64) -> Legacy {
+        Legacy {
+            peer,
+            number,
+            name: Box::default(),
+            protocol: Protocol::Resp2,
+            database: 0,
+            login: None,
+            inbox: Vec::new(),
+        }
+    }
+
+    /// As it travels.
+    #[must_use]
+    pub fn to_message(&self) -> Vec<u8> {
+        let peer = self.peer.to_string();
+        let number = self.number.to_string();
+        let database = self.database.to_string();
+        let protocol = match self.protocol {
+            Protocol::Resp2 => "2",
+            Protocol::Resp3 => "3",
+        };
+        let mut fields: Vec<(&str, &[u8])> = vec![
+            ("peer", peer.as_bytes()),
+            ("number", number.as_bytes()),
+            ("name", &self.name),
+            ("protocol", protocol.as_bytes()),
+            ("database", database.as_bytes()),
+            ("inbox", &self.inbox),
+        ];
+        if let Some((user, password)) = &self.login {
+            fields.extend([("user", user.as_slice()), ("password", password)]);
+        }
+        let mut message = Vec::new();
+        message.array(2 * fields.len());
+        for (name, value) in fields {
+            message.bulk(name.as_bytes()).bulk(value);
+        }
+        message
+    }
+
+    /// Reads it; `None` is no such thing.
+    #[must_use]
+    pub fn from_message(message: &[u8]) -> Option<Legacy> {
+        let mut legacy = Legacy::new(Peer::Unix, 0);
+        let (mut user, mut password) = (None, None);
+        let words: Option<Vec<&[u8]>> =
+            Reply::new(message).elements()?.map(|word| word.text()).collect();
+        let words = words?;
+        let (pairs, _) = words.as_chunks::<2>();
+        for [name, value] in pairs {
+            match *name {
+                b"peer" => legacy.peer = peer(value)?,
+                b"number" => legacy.number = number(value)?,
+                b"name" => legacy.name = (*value).into(),
+                b"protocol" if *value == b"3" => legacy.protocol = Protocol::Resp3,
+                b"database" => legacy.database = u32::try_from(number(value)?).ok()?,
+                b"user" => user = Some(value.to_vec()),
+                b"password" => password = Some(value.to_vec()),
+                b"inbox" => legacy.inbox = value.to_vec(),
+                _ => {}
+            }
+        }
+        legacy.login = user.zip(password);
+        Some(legacy)
+    }
+}
+
+fn peer(text: &[u8]) -> Option<Peer> {
+    if text == Peer::Unix.to_string().as_bytes() {
+        return Some(Peer::Unix);
+    }
+    std::str::from_utf8(text).ok()?.parse().ok().map(Peer::Ip)
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_arrives() {
+        let mut legacy = Legacy {
+            peer: Peer::Ip("[::1]:7".parse().unwrap()),
+            number: u64::MAX,
+            name: b"a name"[..].into(),
+            protocol: Protocol::Resp3,
+            database: 9,
+            login: Some((b"user".to_vec(), b"pass\r\nword".to_vec())),
+            inbox: b"*1\r\n$4\r\nPI".to_vec(),
+        };
+        assert_eq!(Legacy::from_message(&legacy.to_message()), Some(legacy.clone()));
+        legacy.login = None;
+        legacy.peer = Peer::Unix;
+        legacy.protocol = Protocol::Resp2;
+        assert_eq!(Legacy::from_message(&legacy.to_message()), Some(legacy));
+    }
+
+    #[test]
+    fn what_another_version_says_more_or_less_does_no_harm() {
+        let mut message = Vec::new();
+        message.array(4).bulk(b"colour").bulk(b"blue").bulk(b"number").bulk(b"5");
+        let legacy = Legacy::from_message(&message).unwrap();
+        assert_eq!((legacy.number, legacy.database, legacy.inbox.len()), (5, 0, 0));
+        for nonsense in [&b""[..], b"+OK\r\n", b"*2\r\n$6\r\nnumber\r\n$1\r\nx\r\n"] {
+            assert_eq!(Legacy::from_message(nonsense), None);
+        }
+    }
+}
