@@ -235,6 +235,17 @@ impl Logger {
         Ok(())
     }
 
+    /// Writes lines in this form from now on.
+    pub fn set_format(&self, format: Format) {
+        if let Outlet::Writer { queue, told } = &self.outlet {
+            let mut told = lock(told);
+            if told.1 != format {
+                told.1 = format;
+                queue.command(Order { sink: None, format });
+            }
+        }
+    }
+
     /// Opens the file by its name again, for it may have been moved away.
     pub fn reopen(&self) {
         if let Outlet::Writer { queue, told } = &self.outlet {

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use super::request::ClientId;
+use super::settings::Settings;
 use super::shared::{Mail, Shared};
 use super::{Proxy, log_settings, replies};
 use crate::conf::{Conf, ConfError};
-use crate::logger::Log;
+use crate::logger::{Level, Log};
 use crate::resp::writer::Sink;
 use crate::{log_error, log_notice, log_warn};
 
@@ -51,7 +52,25 @@ pub fn apply(shared: &Arc<Shared>, log: &Log, mut conf: Conf) -> Result<(), Conf
         })?;
         Ok(conf)
     })?;
+    take_effect(shared, &before, &now);
+    for warning in &now.conf.warnings {
+        log_warn!(log, "{}", warning);
+    }
+    if !kept.is_empty() {
+        log_warn!(log, "reload keeps {} until the next start", kept.join(", "));
+    }
+    log_notice!(log, "reload succ");
+    Ok(())
+}
+
+/// Tells everybody who keeps something that was made of the settings before.
+pub fn take_effect(shared: &Shared, before: &Settings, now: &Settings) {
     let (old, new) = (&before.conf, &now.conf);
+    shared.logger.set_format(log_settings(new).format);
+    for (level, sample) in Level::ALL.into_iter().zip(new.log.samples) {
+        shared.logger.set_sample(level, sample);
+    }
+    shared.logger.set_allow_miss_log(new.log.allow_miss);
     if !Arc::ptr_eq(&before.monitors, &now.monitors) {
         shared.stats.change_monitors(&now.monitors);
     }
@@ -61,14 +80,6 @@ pub fn apply(shared: &Arc<Shared>, log: &Log, mut conf: Conf) -> Result<(), Conf
             .update(|topology| Some(topology.reconfigured(&new.pool, new.data_center.as_ref())));
     }
     shared.tell_settings();
-    for warning in &new.warnings {
-        log_warn!(log, "{}", warning);
-    }
-    if !kept.is_empty() {
-        log_warn!(log, "reload keeps {} until the next start", kept.join(", "));
-    }
-    log_notice!(log, "reload succ");
-    Ok(())
 }
 
 /// Tells a client how the reload went that it has asked for. When it reads that, all handlers go

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::auth::Authority;
 use crate::conf::Conf;
-use crate::conf::setting::{self, Change, GLOBAL};
+use crate::conf::setting::{self, Change, GLOBAL, POOL};
 use crate::stats::{LatencyMonitor, LatencyMonitorSet};
 
 /// What the proxy goes by, at one moment.
@@ -113,8 +113,8 @@ impl CurrentSettings {
         Ok((before, now))
     }
 
-    /// Changes settings by name, all or none, as CONFIG SET does. `publish` tells those who keep
-    /// copies.
+    /// Changes settings by name, all or none, as CONFIG SET does. Returns what was before, and what
+    /// is now.
     ///
     /// # Errors
     ///
@@ -122,24 +122,29 @@ impl CurrentSettings {
     pub fn change<'a>(
         &self,
         changes: impl Iterator<Item = (&'a [u8], &'a [u8])>,
-        publish: impl FnOnce(&Conf),
-    ) -> Result<(), String> {
+    ) -> Result<(Arc<Settings>, Arc<Settings>), String> {
         self.update(|before| {
             let mut conf = before.conf.clone();
             for (name, value) in changes {
-                let setting = setting::find(GLOBAL, name);
-                let Some(setting) = setting.filter(|setting| {
-                    setting.change == Change::Online && !NOT_YET.contains(&setting.name)
-                }) else {
-                    let name = String::from_utf8_lossy(name);
-                    return Err(format!("{name} is nothing that can be changed while running"));
-                };
-                setting.set(&mut conf, value)?;
+                set(&mut conf, name, value)?;
             }
-            publish(&conf);
             Ok(conf)
         })
-        .map(drop)
+    }
+}
+
+fn set(conf: &mut Conf, name: &[u8], value: &[u8]) -> Result<(), String> {
+    let is_online =
+        |name: &str, change: Change| change == Change::Online && !NOT_YET.contains(&name);
+    let global = setting::find(GLOBAL, name).filter(|row| is_online(row.name, row.change));
+    let of_pool = setting::find(POOL, name).filter(|row| is_online(row.name, row.change));
+    match (global, of_pool) {
+        (Some(row), _) => row.set(conf, value),
+        (None, Some(row)) => row.set(&mut conf.pool.common, value),
+        (None, None) => {
+            let name = String::from_utf8_lossy(name);
+            Err(format!("{name} is nothing that can be changed while running"))
+        }
     }
 }
 
@@ -179,7 +184,7 @@ mod tests {
 
     fn change(current: &CurrentSettings, changes: &[(&str, &str)]) -> Result<(), String> {
         let bytes = changes.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        current.change(bytes, |_| ())
+        current.change(bytes).map(drop)
     }
 
     fn reload(current: &CurrentSettings, more: &str) -> Arc<Settings> {

@@ -118,7 +118,10 @@ fn config_set_refuses_what_is_wrong_and_changes_nothing() {
     for line in [
         "CONFIG SET nonsense 1",
         "CONFIG SET WorkerThreads 2",
-        "CONFIG SET Name x",
+        "CONFIG SET Log x.log",
+        "CONFIG SET Password x",
+        "CONFIG SET Databases 9",
+        "CONFIG SET RefreshInterval -1",
         "CONFIG SET ClientTimeout x",
         "CONFIG SET ClientTimeout -1",
         "CONFIG SET AllowMissLog perhaps",
@@ -230,6 +233,46 @@ fn log_samples_are_in_effect_at_once() {
         drop(proxy.client());
         proxy.log().contains(" accept c ")
     });
+}
+
+#[test]
+fn settings_of_the_pool_can_be_changed_too() {
+    if original_differs("has none of these") {
+        return;
+    }
+    let fakes: Vec<FakeServer> = (0..2)
+        .map(|index| {
+            FakeServer::start(move |heard| match heard.name().as_str() {
+                "GET" => crate::support::Answer::bulk(["master", "replica"][index]),
+                "INCR" => crate::support::Answer::Silence,
+                _ => crate::support::Answer::Usual,
+            })
+        })
+        .collect();
+    let line = crate::support::nodes_line;
+    let master = line(1, &fakes[0].bus_address(), "master", "-", "0-16383");
+    let replica = line(2, &fakes[1].bus_address(), "slave", &format!("{:040x}", 1), "");
+    fakes.iter().for_each(|fake| fake.set_nodes(&format!("{master}{replica}")));
+    let proxy = Proxy::start(&format!(
+        "WorkerThreads 2\nLog {{dir}}/predixy.log\n{}",
+        FakeServer::conf(&fakes, "")
+    ));
+    proxy.wait_for_servers(2);
+    let (mut admin, mut client) = (proxy.client(), proxy.client());
+    assert_eq!(client.line("GET k"), bulk("master"));
+    let change = "CONFIG SET MasterReadPriority 0 StaticSlaveReadPriority 50 ServerTimeout 300ms";
+    assert_eq!(admin.line(change), ok());
+    assert_eq!(value(&mut admin, "ServerTimeout"), "300ms");
+    assert_eq!(names(&mut admin, "CONFIG GET *ReadPriority").len(), 3);
+    wait_until(SOON, "the replica to be read from", || client.line("GET k") == bulk("replica"));
+    assert_eq!(client.line("INCR k"), error("ERR server connection close"));
+    assert_eq!(admin.line("CONFIG SET Name another LogFormat json"), ok());
+    assert!(client.line("INFO proxy").text().contains("Name:another\n"));
+    wait_until(SOON, "a line of JSON", || {
+        assert_eq!(admin.line("CONFIG SET Log x"), error("ERR argument wrong"));
+        proxy.log().lines().any(|line| line.starts_with("{\"time\""))
+    });
+    assert_eq!(names(&mut admin, "CONFIG GET *password*"), [""; 0]);
 }
 
 #[test]

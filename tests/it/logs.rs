@@ -215,7 +215,7 @@ fn a_line_that_repeats_is_counted() {
     let mut proxy = Proxy::start(&format!("Log {{dir}}/predixy.log\n{}", shared_cluster().conf()));
     let mut client = proxy.client();
     for _ in 0..50 {
-        assert_eq!(client.line("CONFIG SET Name x"), error("ERR argument wrong"));
+        assert_eq!(client.line("CONFIG SET Log x"), error("ERR argument wrong"));
     }
     assert!(proxy.terminate().success());
     let all = lines(&proxy, "predixy.log");
@@ -224,7 +224,7 @@ fn a_line_that_repeats_is_counted() {
         .map(|line| message(line))
         .filter(|text| text.contains("config set refused"))
         .collect();
-    let text = "h 0 config set refused: Name is nothing that can be changed while running";
+    let text = "h 0 config set refused: Log is nothing that can be changed while running";
     // On a slow machine their time may be over in between.
     let told: u64 = refused
         .iter()

@@ -29,6 +29,7 @@ mod health;
 mod hot_keys;
 mod house;
 mod info_sections;
+mod info;
 mod inline;
 mod isolation;
 mod logs;

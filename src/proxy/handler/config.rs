@@ -1,14 +1,13 @@
 //! CONFIG: the proxy's settings, asked for and changed.
 
 use super::super::info::ARGUMENT_WRONG;
-use super::super::replies;
 use super::super::shared::Order;
+use super::super::{reload, replies};
 use super::Handler;
 use super::dispatch::Request;
 use crate::base::glob;
-use crate::conf::setting::GLOBAL;
+use crate::conf::setting::{GLOBAL, Kind, POOL};
 use crate::log_notice;
-use crate::logger::Level;
 use crate::resp::command::{ConfigCommand, error_text};
 use crate::resp::writer::Sink;
 
@@ -78,18 +77,23 @@ impl Handler {
         };
         // Not those that this handler goes by: somebody else may just have changed some.
         let settings = self.shared.settings.load();
-        let asked = || GLOBAL.iter().filter(|setting| is_asked_for(setting.name));
+        let conf = &settings.conf;
         let protocol = request.lane.protocol();
         if request.arguments.count() == 3
             && request.argument(2).eq_ignore_ascii_case(DATABASES.as_bytes())
         {
-            let databases = i64::from(settings.conf.pool.common.databases);
+            let databases = i64::from(conf.pool.common.databases);
             reply.map(1, protocol).bulk(DATABASES.as_bytes()).bulk_number(databases);
             return;
         }
-        reply.map(asked().count(), protocol);
-        for setting in asked() {
-            reply.bulk(setting.name.as_bytes()).bulk(setting.show(&settings.conf).as_bytes());
+        let global = GLOBAL.iter().map(|row| (row.name, row.show(conf)));
+        // A password is not shown, nor whether there is one.
+        let of_pool = POOL.iter().filter(|row| !matches!(row.kind, Kind::Password(_)));
+        let of_pool = of_pool.map(|row| (row.name, row.show(&conf.pool.common)));
+        let asked: Vec<_> = global.chain(of_pool).filter(|(name, _)| is_asked_for(name)).collect();
+        reply.map(asked.len(), protocol);
+        for (name, value) in asked {
+            reply.bulk(name.as_bytes()).bulk(value.as_bytes());
         }
     }
 
@@ -102,15 +106,9 @@ impl Handler {
         }
         let pairs = (2..count).step_by(2);
         let changes = pairs.map(|index| (request.argument(index), request.argument(index + 1)));
-        let logger = &self.shared.logger;
-        match self.shared.settings.change(changes, |conf| {
-            for (level, sample) in Level::ALL.into_iter().zip(conf.log.samples) {
-                logger.set_sample(level, sample);
-            }
-            logger.set_allow_miss_log(conf.log.allow_miss);
-        }) {
-            Ok(()) => {
-                self.shared.tell_settings();
+        match self.shared.settings.change(changes) {
+            Ok((before, now)) => {
+                reload::take_effect(&self.shared, &before, &now);
                 reply.put(replies::OK);
             }
             Err(why) => {
