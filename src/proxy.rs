@@ -5,12 +5,14 @@
 //! `lane` which connections a client's requests travel on, `greeting` what servers say to HELLO, `request` what is in flight, `recent_writes` what a client may not read from a replica,
 //! `session` what a client is in the middle of, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
-//! become one, `cluster_view` the cluster as which we present ourselves, `giants` what is too
-//! large to share a link, `handler` the loop that moves them all.
+//! become one, `cluster_view` the cluster as which we present ourselves, `command_filter` hides
+//! what is disabled, `giants` what is too large to share a link, `handler` the loop that moves
+//! them all.
 
 pub mod auth;
 pub mod info;
 pub mod cluster_view;
+pub mod command_filter;
 pub mod replies;
 pub mod lane;
 pub mod greeting;

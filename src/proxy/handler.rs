@@ -6,7 +6,8 @@
 //! goes, `transaction` takes those of a client that has said MULTI or WATCH, `blocking`
 //! those that may take their time, `fan_out` sends what concerns everything to every master,
 //! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
-//! `cluster_command` answers those who think that this is a cluster,
+//! `cluster_command` answers those who think that this is a cluster, `command_command` those
+//! who ask which commands there are,
 //! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
 //! `hello` changes how a client is spoken to, `round` asks the other handlers, `report` writes
 //! INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs
@@ -23,6 +24,7 @@ mod access_log;
 mod bequest;
 mod blocking;
 mod cluster_command;
+mod command_command;
 mod config;
 mod dispatch;
 mod fan_out;

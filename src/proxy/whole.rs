@@ -13,8 +13,8 @@ use super::lane::Lane;
 use super::merge;
 use super::request::{ClientId, Ticket};
 use crate::pool::{GroupId, Place, ServerId};
-use crate::resp::command::Merge;
 use crate::resp::reply::Reply;
+use crate::resp::command::{Listing, Merge};
 use crate::resp::response_parser::{ARRAY_OF_ONE, ResponseParser};
 use crate::resp::writer::Sink;
 
@@ -67,6 +67,8 @@ pub enum Purpose {
     Report(Box<Report>),
     /// HELLO, which some server has to answer first.
     Hello(Introduction),
+    /// COMMAND: what is disabled is taken out.
+    Listing(Listing),
     /// SCRIPT LOAD: the script is remembered.
     LoadScript {
         /// Its text.

@@ -14,6 +14,7 @@ mod addresses;
 mod authority;
 mod blocking;
 mod cluster_emulation;
+mod command_command;
 mod command_line;
 mod command_table;
 mod compat_doc;

@@ -225,6 +225,7 @@ impl Handler {
             Family::RandomKey => self.random_key(&request),
             Family::AnyServer => self.forward_anywhere(&request),
             Family::OneMaster => self.ask_one_master(&request),
+            Family::Listing(listing) => self.list_commands(listing, &request),
             Family::Cluster(command) => self.cluster_command(command, &request),
             Family::Local(LocalCommand::Config(ConfigCommand::Get))
                 if config::is_for_servers(&request) =>
@@ -394,7 +395,7 @@ impl Handler {
     }
 
     /// Sends a request that does not depend on a key to any server that may take it.
-    fn forward_anywhere(&mut self, request: &Request<'_>) {
+    pub(super) fn forward_anywhere(&mut self, request: &Request<'_>) {
         match self.any_server(request.needs_master()) {
             Some(server) => self.forward(server, request),
             None => self.answer(request.client, request.sequence, replies::NO_SERVER),

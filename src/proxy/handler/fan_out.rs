@@ -169,6 +169,7 @@ impl Handler {
                 self.finish_scan(&whole, (group, generation), answered_by);
             }
             Purpose::Report(report) => self.finish_report(id, &whole, &report),
+            Purpose::Listing(listing) => self.finish_listing(&whole, listing),
             Purpose::LoadScript { body } => self.finish_load_script(whole, &body),
             Purpose::Hello(introduction) => self.finish_hello(&whole, introduction),
             Purpose::RandomKey(search) => self.finish_random_key(&whole, search),

@@ -156,6 +156,7 @@ impl Handler {
             | Family::StreamRead
             | Family::AnyServer
             | Family::OneMaster
+            | Family::Listing(_)
             | Family::Script(ScriptCommand::Eval | ScriptCommand::EvalSha)
             | Family::Local(LocalCommand::Ping | LocalCommand::Echo)
             | Family::PubSub(PubSubCommand::Publish | PubSubCommand::ShardPublish)

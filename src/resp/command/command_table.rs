@@ -234,6 +234,24 @@ impl CommandTable {
         true
     }
 
+    /// Whether a command, or a sub-command such as `config|set`, is disabled.
+    #[must_use]
+    pub fn is_disabled(&self, name: &[u8]) -> bool {
+        let mut words = name.splitn(2, |&byte| byte == b'|');
+        let Some(command) = words.next().and_then(|word| self.lookup(word)) else { return false };
+        command.is_disabled()
+            || words
+                .next()
+                .and_then(|word| self.subcommand(command, word))
+                .is_some_and(Command::is_disabled)
+    }
+
+    /// Whether anything is disabled.
+    #[must_use]
+    pub fn has_disabled(&self) -> bool {
+        self.iter().any(Command::is_disabled)
+    }
+
     #[inline(never)]
     fn lookup_further(&self, word: &[u8]) -> Option<&Command> {
         let packed = Word::new(word);
@@ -345,6 +363,10 @@ impl Command {
 
     fn is_retired(&self) -> bool {
         self.flags & flag::RETIRED != 0
+    }
+
+    fn is_disabled(&self) -> bool {
+        self.family == Family::Refused(Refusal::Disabled) && !self.is_retired()
     }
 
     fn disable(&mut self) {
@@ -569,6 +591,7 @@ mod tests {
                 Family::FanOut(_)
                 | Family::AnyServer
                 | Family::OneMaster
+                | Family::Listing(_)
                 | Family::Local(_)
                 | Family::Undivided => {
                     assert!(keys.is_empty(), "{name}");

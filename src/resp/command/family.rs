@@ -39,6 +39,9 @@ pub enum Family {
     /// Not quite the same on every server, and one is as good as another: always the same master
     /// is asked, for as long as it is there.
     OneMaster,
+    /// COMMAND and those of its sub-commands that list what there is: asked from any server, and
+    /// shown without what is disabled.
+    Listing(Listing),
     /// What a client of a cluster asks to find its way; answered for the proxy as a whole.
     Cluster(ClusterCommand),
     /// Not a command by itself, its second word says what it is: see `CommandTable::resolve`.
@@ -261,6 +264,21 @@ pub enum ProxyCommand {
     Pause,
     /// PROXY RESUME: dispatch again.
     Resume,
+}
+
+/// What COMMAND lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// COMMAND: an entry for each command.
+    Entries,
+    /// COMMAND INFO: an entry for each command that is named, or for all.
+    Info,
+    /// COMMAND DOCS: what there is to read about each.
+    Docs,
+    /// COMMAND LIST: their names.
+    Names,
+    /// COMMAND COUNT: how many there are.
+    Count,
 }
 
 /// The sub-commands of CLUSTER that a client of a cluster needs.

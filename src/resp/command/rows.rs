@@ -107,6 +107,7 @@ impl Row {
             | Family::StreamRead
             | Family::AnyServer
             | Family::OneMaster
+            | Family::Listing(_)
             | Family::Cluster(_) => true,
             Family::Transaction(_)
             | Family::PubSub(_)

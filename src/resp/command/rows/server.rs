@@ -2,8 +2,8 @@
 
 use super::super::specs::{NAME_1, NAME_ALL, READ_ALL};
 use super::super::{
-    ClientCommand, ClusterCommand, ConfigCommand, Family, LatencyCommand, LocalCommand, Merge,
-    ProxyCommand, PubSubCommand, Refusal, Rights, ScriptCommand, SlowlogCommand,
+    ClientCommand, ClusterCommand, ConfigCommand, Family, LatencyCommand, Listing, LocalCommand,
+    Merge, ProxyCommand, PubSubCommand, Refusal, Rights, ScriptCommand, SlowlogCommand,
     TransactionCommand,
 };
 use super::{Row, container, keyless, refused, unshared};
@@ -142,14 +142,14 @@ pub(super) const ROWS: &[Row] = &[
     ]),
 
     // What every server can answer.
-    keyless("command", 1, Read, AnyServer).subcommands(&[
-        keyless("command|count", 2, Read, AnyServer),
-        keyless("command|docs", 2, Read, AnyServer),
+    keyless("command", 1, Read, Family::Listing(Listing::Entries)).subcommands(&[
+        keyless("command|count", 2, Read, Family::Listing(Listing::Count)),
+        keyless("command|docs", 2, Read, Family::Listing(Listing::Docs)),
         keyless("command|getkeys", 3, Read, AnyServer),
         keyless("command|getkeysandflags", 3, Read, AnyServer),
         keyless("command|help", 2, Read, AnyServer),
-        keyless("command|info", 2, Read, AnyServer),
-        keyless("command|list", 2, Read, AnyServer),
+        keyless("command|info", 2, Read, Family::Listing(Listing::Info)),
+        keyless("command|list", 2, Read, Family::Listing(Listing::Names)),
     ]),
     keyless("lolwut", 1, Read, AnyServer),
     keyless("time", 1, Read, OneMaster),
