@@ -24,7 +24,7 @@ fn d40_ipv6_with_and_without_brackets() {
     if original_differs("D-40: no brackets") || !has_ipv6() {
         return;
     }
-    let server = RedisServer::start_with(&["--bind", "127.0.0.1 ::1"]);
+    let server = RedisServer::start_with(&["--bind", "127.0.0.1", "::1"]);
     let port = server.port();
     for address in [format!("[::1]:{port}"), format!("::1:{port}"), format!("0:0::0001:{port}")] {
         let proxy = Proxy::start(&fixed(&address, ""));

@@ -1,6 +1,8 @@
 //! What a wrong command is answered: Redis's own words, because client libraries match on them.
 
-use crate::support::{Proxy, error, ok, original_differs, shared_cluster, simple};
+use crate::support::{
+    Proxy, error, in_words_of_today, ok, original_differs, server_has, shared_cluster, simple,
+};
 
 fn proxy() -> Proxy {
     Proxy::for_cluster(shared_cluster())
@@ -52,8 +54,12 @@ fn unknown_commands_are_told_as_redis_tells_it() {
         &["", "a"],
         &many,
     ] {
+        if words.concat().len() > 100 && !server_has(7, 0) {
+            // They cut it short elsewhere, if at all.
+            continue;
+        }
         let reply = client.cmd(words);
-        assert_eq!(reply, server.cmd(words), "{words:?}");
+        assert_eq!(reply, in_words_of_today(server.cmd(words)), "{words:?}");
         assert!(
             reply.error_text().is_some_and(|text| text.starts_with("ERR unknown command")),
             "{reply:?}"

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::support::{
     Answer, AnyPool, FakeServer, Proxy, RedisServer, SOON, Value, array, bulk, error, groups_conf,
-    int, key_in_slots, ok, original_differs, simple, wait_until,
+    int, key_in_slots, ok, original_differs, server_has, simple, wait_until,
 };
 
 const NEVER_HAD: &str = "never had these commands";
@@ -76,7 +76,7 @@ fn they_are_for_the_database_that_was_selected() {
 
 #[test]
 fn functions_are_the_same_on_all_masters() {
-    if original_differs(NEVER_HAD) {
+    if original_differs(NEVER_HAD) || !server_has(7, 0) {
         return;
     }
     let library = "#!lua name=lib\nredis.register_function('f', function(keys) return redis.call('INCR', keys[1]) end)";

@@ -13,7 +13,9 @@ use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Address, Chance, Client, EveryPool, Lost, Value, ok, original_differs};
+use crate::support::{
+    Address, Chance, Client, EveryPool, Lost, Value, in_words_of_today, ok, original_differs,
+};
 use program::{Program, SCRIPTS};
 
 /// How many pipelines there are unless somebody asks for more.
@@ -105,13 +107,15 @@ fn run(seed: u64, ways: &[Way], oracles: &[Address], digests: &[String]) -> Resu
     let mut wants = Vec::new();
     for oracle in oracles {
         let outcome = play(oracle, &program, Cuts::none(), false);
-        wants.push(outcome.map_err(|why| format!("the server itself: {why}"))?);
+        let want = outcome.map_err(|why| format!("the server itself: {why}"))?;
+        wants.push(want.into_iter().map(in_words_of_today).collect::<Vec<Value>>());
         clean(oracle, &program);
     }
     for way in ways {
         let cuts = Cuts::of(&program, &mut cuts);
         let got = play(&way.address, &program, cuts, program.shuts_down);
         let got = got.map_err(|why| format!("{}: {why}\n{}", way.name, listing(&program, None)))?;
+        let got: Vec<Value> = got.into_iter().map(in_words_of_today).collect();
         let want = &wants[way.oracle];
         if let Some(at) = (0..want.len()).find(|&at| got[at] != want[at]) {
             return Err(format!(

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 
 use predixy::resp::request_parser::{Arguments, Limits, Parsed, RequestParser};
 
-use crate::support::{RedisServer, SOON};
+use crate::support::{RedisServer, SOON, servers_are_valkey};
 
 /// Follows every sample, to learn whether the server still listens, and where it thinks the sample ends.
 const PROBE: &[u8] = b"*1\r\n$4\r\nPING\r\n";
@@ -138,6 +138,12 @@ fn lines_of_words_are_read_as_a_real_server_reads_them() {
         r#""a\""#,
         r#"'a'"b""#,
     ] {
+        // Valkey takes quotes in the middle of a word, and quotes that do not end, for something.
+        let is_odd =
+            words.starts_with("'a") || words.starts_with(r#""a"b"#) || words.ends_with(r#"\""#);
+        if is_odd && servers_are_valkey() {
+            continue;
+        }
         for end in ["\r\n", "\n", " \r\n"] {
             check(&server, format!("ECHO {words}{end}").as_bytes(), &Limits::default());
         }

@@ -4,12 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::support::{
-    Answer, AnyPool, Client, FakeServer, Proxy, RedisCluster, SOON, array, bulk, error, int, ok,
-    original_differs, simple, wait_until,
+    Answer, AnyPool, Client, FakeServer, Proxy, RedisCluster, SOON, Value, array, bulk, error, int,
+    ok, original_differs, server_has, simple, wait_until,
 };
 
 const INCR: &str = "return redis.call('INCR', KEYS[1])";
 const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
+
+/// Whether a server says that it does not know a script; Valkey is brief about it.
+fn is_no_script(reply: &Value) -> bool {
+    reply.error_text().is_some_and(|text| text.starts_with("NOSCRIPT No matching script."))
+}
 
 #[track_caller]
 fn load(client: &mut Client, body: &str) -> String {
@@ -27,7 +32,7 @@ fn eval_goes_to_the_owner_of_its_keys() {
             assert_eq!(client.cmd(&["EVAL", INCR, "1", &key]), int(1));
             assert_eq!(client.cmd(&["GET", &key]), bulk("1"));
             let read = "return redis.call('GET', KEYS[1])";
-            if !original_differs("has no EVAL_RO") {
+            if server_has(7, 0) && !original_differs("has no EVAL_RO") {
                 assert_eq!(client.cmd(&["EVAL_RO", read, "1", &key]), bulk("1"));
             }
         }
@@ -69,7 +74,7 @@ fn a_script_that_was_flushed_is_known_to_nobody() {
             assert_eq!(client.line(flush), ok());
             for number in 0..10 {
                 let reply = client.cmd(&["EVALSHA", &digest, "1", &format!("key:{number}")]);
-                assert_eq!(reply, error(NO_SCRIPT));
+                assert!(is_no_script(&reply), "{reply:?}");
             }
             assert_eq!(client.cmd(&["SCRIPT", "EXISTS", &digest]), array([int(0)]));
             assert_eq!(load(&mut client, INCR), digest);
@@ -97,7 +102,8 @@ fn d66_a_server_that_does_not_know_a_script_is_told() {
             assert_eq!(master.cmd(&["SCRIPT", "EXISTS", &digest]), array([int(1)]));
         }
         let none = "0".repeat(40);
-        assert_eq!(client.cmd(&["EVALSHA", &none, "1", "key"]), error(NO_SCRIPT));
+        let reply = client.cmd(&["EVALSHA", &none, "1", "key"]);
+        assert!(is_no_script(&reply), "{reply:?}");
     });
 }
 
@@ -185,8 +191,8 @@ fn a_call_is_not_repeated_behind_what_its_client_has_sent_after_it() {
     assert_eq!(pool.masters()[0].line("SCRIPT FLUSH"), ok());
     let call = format!("EVALSHA {digest} 1 k");
     let replies = client.pipeline(&[&call, "SET k 5", "GET k"]);
-    let right = [[int(1), ok(), bulk("5")], [error(NO_SCRIPT), ok(), bulk("5")]];
-    assert!(right.iter().any(|right| replies == right), "{replies:?}");
+    assert!(replies[0] == int(1) || is_no_script(&replies[0]), "{replies:?}");
+    assert_eq!(replies[1..], [ok(), bulk("5")]);
     assert_eq!(client.line("GET k"), bulk("5"));
     // The server knows it now in any case.
     assert_eq!(client.pipeline(&[&call, "GET k", &call]), [int(6), bulk("6"), int(7)]);

@@ -37,7 +37,7 @@ pub use process::{Process, program_exists};
 pub use proxy::{Address, Proxy, binary, is_original};
 pub use redis_cluster::{RedisCluster, key_in_slots, slot_of};
 pub use redis_sentinel::{Group, RedisSentinel, Secrets, Watched, key_in_group, monitor_lines};
-pub use redis_server::RedisServer;
+pub use redis_server::{RedisServer, in_words_of_today, server_has, servers_are_valkey};
 pub use scratch::Scratch;
 pub use value::{Value, array, bulk, error, int, ok, simple};
 

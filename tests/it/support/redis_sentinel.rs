@@ -111,7 +111,9 @@ impl RedisSentinel {
 
     /// Whether there is a connection on which it was asked who watches a group.
     pub fn is_asked(&self) -> bool {
-        self.client().line("CLIENT LIST").text().contains("cmd=sentinel|sentinels")
+        let list = self.client().line("CLIENT LIST").text();
+        // Before 7.0 it does not say which command about Sentinels it was.
+        list.contains("cmd=sentinel|sentinels") || list.contains("cmd=sentinel ")
     }
 
     /// How many connections have asked it for messages.

@@ -3,9 +3,10 @@
 use std::env;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use super::{Address, Client, Process, Scratch, free_port};
+use super::{Address, Client, Process, Scratch, Value, free_port};
 
 /// A running server; killed, with its folder, on drop.
 pub struct RedisServer {
@@ -104,6 +105,51 @@ pub fn program() -> String {
     env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
+/// Whether the servers can do what Redis can since this version, as far as they say. Valkey says
+/// the version of Redis that it is compatible with, or its own, which is higher.
+pub fn server_has(major: u32, minor: u32) -> bool {
+    static VERSION: OnceLock<(u32, u32)> = OnceLock::new();
+    let version = VERSION.get_or_init(|| {
+        let output = Command::new(program()).arg("--version").output().expect("the server");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let numbers = told.split("v=").nth(1).unwrap_or_else(|| panic!("no version in {told}"));
+        let mut numbers = numbers.split('.').map(|number| number.parse().expect("a version"));
+        (numbers.next().expect("a major version"), numbers.next().expect("a minor version"))
+    });
+    *version >= (major, minor)
+}
+
+/// Whether the servers are Valkey's, which differ in a few words.
+pub fn servers_are_valkey() -> bool {
+    static VALKEY: OnceLock<bool> = OnceLock::new();
+    *VALKEY.get_or_init(|| {
+        let output = Command::new(program()).arg("--version").output().expect("the server");
+        String::from_utf8_lossy(&output.stdout).contains("Valkey")
+    })
+}
+
+/// What the servers say, in the words that Redis has had since 7.0: the proxy uses those whatever
+/// the servers are.
+pub fn in_words_of_today(reply: Value) -> Value {
+    match reply {
+        Value::Error(text) if !server_has(7, 0) && text.starts_with("ERR unknown command") => {
+            let text = text.replace("`, ", "` ");
+            Value::Error(text.replacen("` with", "`, with", 1).replace('`', "'"))
+        }
+        // 6.2 does not tell a sub-command that there is not from one with too few arguments.
+        Value::Error(text) if !server_has(7, 0) && is_about_subcommand(&text) => {
+            Value::Error("ERR about a sub-command".to_owned())
+        }
+        other => other,
+    }
+}
+
+fn is_about_subcommand(text: &str) -> bool {
+    let is_wrong_arity = text.starts_with("ERR wrong number of arguments for '");
+    text.to_lowercase().starts_with("err unknown subcommand")
+        || (is_wrong_arity && text.contains('|'))
+}
+
 fn launch(scratch: &Scratch, host: IpAddr, port: u16, options: &[String]) -> Option<Process> {
     let mut command = Command::new(program());
     let (at, bind) = (port.to_string(), host.to_string());
@@ -131,5 +177,5 @@ fn is_ours(place: SocketAddr, id: u32, options: &[String]) -> bool {
         let _ = client.try_cmd(&["AUTH", &options[at + 1]]);
     }
     let Ok(info) = client.try_cmd(&["INFO", "server"]) else { return false };
-    matches!(&info, super::Value::Bulk(_)) && info.text().contains(&format!("process_id:{id}\r\n"))
+    matches!(&info, Value::Bulk(_)) && info.text().contains(&format!("process_id:{id}\r\n"))
 }
