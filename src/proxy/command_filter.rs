@@ -6,12 +6,13 @@
 
 use crate::resp::command::Listing;
 use crate::resp::reply::{Kind, Reply};
-use crate::resp::writer::{Header, Sink};
+use crate::resp::writer::{Header, Protocol, Sink};
 
 /// The same reply without the commands whose names `is_hidden`; `None` if it is not what servers
 /// answer to this.
 pub fn filter(
     listing: Listing,
+    protocol: Protocol,
     reply: &[u8],
     is_hidden: impl Fn(&[u8]) -> bool,
 ) -> Option<Vec<u8>> {
@@ -20,7 +21,11 @@ pub fn filter(
     let mut out = Vec::with_capacity(reply.bytes().len());
     match listing {
         Listing::Entries => _ = filter.entries(&reply, None, &mut out)?,
-        Listing::Info => _ = filter.entries(&reply, Some(&null_of(&reply)), &mut out)?,
+        Listing::Info => {
+            let mut none = Vec::new();
+            none.null_array(protocol);
+            filter.entries(&reply, Some(&none), &mut out)?;
+        }
         Listing::Docs => filter.docs(&reply, &mut out)?,
         Listing::Names => filter.names(&reply, &mut out)?,
         Listing::Count => {
@@ -127,17 +132,6 @@ impl Filter<'_> {
 /// Which field of an entry has the sub-commands; servers before 7.0 have no such field.
 const SUBCOMMANDS_AT: usize = 9;
 
-/// What stands for a command that is not there: no array, as the protocol of the reply says it.
-fn null_of(reply: &Reply<'_>) -> Vec<u8> {
-    // Servers say in RESP2 `*-1` or `$-1`, which are the same to every client; in RESP3, which
-    // shows in the sets of an entry, `_`.
-    let is_resp3 = reply.elements().into_iter().flatten().any(|entry| {
-        entry.kind() == Kind::Null && entry.bytes().first() == Some(&b'_')
-            || entry.elements().into_iter().flatten().any(|field| field.kind() == Kind::Set)
-    });
-    if is_resp3 { b"_\r\n".to_vec() } else { b"*-1\r\n".to_vec() }
-}
-
 /// A body of so many elements, under the kind of head that `like` has.
 fn put(like: &Reply<'_>, count: usize, body: &[u8], out: &mut Vec<u8>) {
     let marker = like.bytes().first().copied().unwrap_or(b'*');
@@ -163,7 +157,9 @@ mod tests {
     #[track_caller]
     fn check(listing: Listing, reply: &str, want: &str) {
         let wire = |text: &str| text.replace('|', "\r\n").replace('/', "|").into_bytes();
-        let got = filter(listing, &wire(reply), is_hidden).expect("what servers answer");
+        let is_resp3 = reply.contains('_') || reply.contains('~') || reply.contains('%');
+        let protocol = if is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
+        let got = filter(listing, protocol, &wire(reply), is_hidden).expect("what servers answer");
         assert_eq!(got.escape_ascii().to_string(), wire(want).escape_ascii().to_string());
     }
 
@@ -218,10 +214,14 @@ mod tests {
     fn what_is_not_understood_is_not_passed_on() {
         for reply in ["-ERR no\r\n", "$-1\r\n", ":1\r\n"] {
             for listing in [Listing::Entries, Listing::Info, Listing::Docs, Listing::Names] {
-                assert_eq!(filter(listing, reply.as_bytes(), is_hidden), None, "{reply}");
+                assert_eq!(
+                    filter(listing, Protocol::Resp2, reply.as_bytes(), is_hidden),
+                    None,
+                    "{reply}"
+                );
             }
         }
-        assert_eq!(filter(Listing::Docs, b"*1\r\n$1\r\na\r\n", is_hidden), None);
-        assert_eq!(filter(Listing::Entries, b"*1\r\n:1\r\n", is_hidden), None);
+        assert_eq!(filter(Listing::Docs, Protocol::Resp2, b"*1\r\n$1\r\na\r\n", is_hidden), None);
+        assert_eq!(filter(Listing::Entries, Protocol::Resp2, b"*1\r\n:1\r\n", is_hidden), None);
     }
 }

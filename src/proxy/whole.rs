@@ -13,8 +13,8 @@ use super::lane::Lane;
 use super::merge;
 use super::request::{ClientId, Ticket};
 use crate::pool::{GroupId, Place, ServerId};
-use crate::resp::reply::Reply;
 use crate::resp::command::{Listing, Merge};
+use crate::resp::reply::Reply;
 use crate::resp::response_parser::{ARRAY_OF_ONE, ResponseParser};
 use crate::resp::writer::Sink;
 

@@ -126,7 +126,12 @@ fn shape(value: &Value) -> String {
             value.text()
         }
         Value::Bulk(_) => "text".to_owned(),
+        Value::Verbatim(_) => "text for people".to_owned(),
         Value::Int(_) => "number".to_owned(),
+        Value::Map(pairs) => {
+            let pairs = pairs.iter().map(|(key, value)| format!("{}:{}", shape(key), shape(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(" "))
+        }
         other => format!("{other:?}"),
     }
 }
@@ -161,6 +166,21 @@ fn replies_have_the_shape_of_those_of_a_real_cluster() {
     // Valkey tells the id of the shard as well.
     let shards = shards.replace(" id text]", "]");
     assert_eq!(shape(&client.line("CLUSTER SHARDS").elements()[0]), shards);
+    // The same in RESP3, with maps and text.
+    for client in [&mut client, &mut real] {
+        assert!(matches!(client.line("HELLO 3"), Value::Map(_)));
+    }
+    for line in ["CLUSTER SLOTS", "CLUSTER SHARDS", "CLUSTER NODES", "CLUSTER INFO"] {
+        let want = match (line, real.line(line)) {
+            ("CLUSTER SLOTS" | "CLUSTER SHARDS", all) => shape(&all.elements()[0]),
+            (_, text) => shape(&text),
+        };
+        let got = match (line, client.line(line)) {
+            ("CLUSTER SLOTS" | "CLUSTER SHARDS", all) => shape(&all.elements()[0]),
+            (_, text) => shape(&text),
+        };
+        assert_eq!(got, want.replace(" id:text}", "}"), "{line}");
+    }
 }
 
 #[test]

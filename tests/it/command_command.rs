@@ -110,6 +110,16 @@ fn what_is_disabled_is_not_there() {
             client.line("COMMAND LIST").elements().iter().map(Value::text).collect();
         assert_eq!(listed, names(&client.line("COMMAND")));
         assert_eq!(client.line("COMMAND LIST FILTERBY PATTERN keys"), array([]));
+        // The same in RESP3.
+        let (mut client, mut real) = (pool.proxy.client(), pool.masters().remove(0));
+        for client in [&mut client, &mut real] {
+            assert!(matches!(client.line("HELLO 3"), Value::Map(_)));
+        }
+        assert_eq!(names(&client.line("COMMAND")), listed);
+        let got = client.line("COMMAND INFO keys get nonsense");
+        assert_eq!(got.elements()[0], Value::Null);
+        assert_eq!(got.elements()[1..], *real.line("COMMAND INFO get nonsense").elements());
+        assert_eq!(client.line("COMMAND DOCS get keys"), real.line("COMMAND DOCS get"));
         // Also in a transaction, where they are not filtered, they can be asked.
         let replies = client.pipeline(&["MULTI", "COMMAND COUNT", "EXEC"]);
         assert_eq!(replies[0], ok());

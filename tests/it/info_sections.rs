@@ -185,6 +185,9 @@ fn several_sections_are_shown_once_each() {
         headings(info(&mut client, "replication server")),
         ["Proxy", "Server", "Replication"]
     );
+    assert!(matches!(client.line("HELLO 3"), Value::Map(_)));
+    assert!(matches!(client.line("INFO keyspace"), Value::Verbatim(_)));
+    assert!(matches!(client.line("INFO cluster"), Value::Verbatim(_)));
     let replication = fields(&info(&mut client, "replication"));
     assert_eq!(replication["role"], "master");
     assert_eq!(replication["connected_slaves"], "0");

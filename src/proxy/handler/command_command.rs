@@ -10,6 +10,7 @@ use super::Handler;
 use super::dispatch::Request;
 use crate::resp::command::{Listing, Merge};
 use crate::resp::reply::Reply;
+use crate::resp::writer::Protocol;
 
 /// What COMMAND COUNT becomes where some of them do not count.
 const COMMAND: &[u8] = b"*1\r\n$7\r\nCOMMAND\r\n";
@@ -34,7 +35,10 @@ impl Handler {
             return self.answer(whole.client, whole.sequence, reply);
         }
         let commands = &self.settings.conf.commands;
-        match command_filter::filter(listing, reply, |name| commands.is_disabled(name)) {
+        let client = self.clients.get(whole.client);
+        let protocol = client.map_or(Protocol::Resp2, |client| client.lane.protocol());
+        let is_hidden = |name: &[u8]| commands.is_disabled(name);
+        match command_filter::filter(listing, protocol, reply, is_hidden) {
             Some(rest) => self.answer(whole.client, whole.sequence, &rest),
             None => self.answer(whole.client, whole.sequence, UNEXPECTED),
         }
