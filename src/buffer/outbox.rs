@@ -43,6 +43,11 @@ impl Outbox {
         self.length == 0
     }
 
+    /// How many buffers it takes.
+    pub fn buffers(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
     /// Puts `bytes` at the end.
     #[inline]
     pub fn append(&mut self, pool: &BufferPool, bytes: &[u8]) {

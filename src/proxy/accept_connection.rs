@@ -8,10 +8,12 @@ use std::mem;
 
 use super::auth::IdentityId;
 use super::lane::Lane;
+use super::profile::{Profile, Replies};
 use super::recent_writes::RecentWrites;
 use super::request::LinkId;
-use super::session::Session;
+use super::session::{Session, Watch};
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
+use crate::resp::command::CommandId;
 use crate::resp::request_parser::RequestParser;
 use crate::sys::{Peer, Socket};
 
@@ -23,12 +25,16 @@ pub struct AcceptConnection {
     pub peer: Peer,
     /// Its number in `CLIENT ID` and in the log; never used twice in the life of the process.
     pub number: u64,
-    /// What `CLIENT SETNAME` said.
-    pub name: Box<[u8]>,
     /// The database it selected, and how it wants to be spoken to.
     pub lane: Lane,
     /// Who it has shown itself to be; an index of the Authority.
     pub identity: Option<IdentityId>,
+    /// What it has said about itself and its wishes.
+    pub profile: Option<Box<Profile>>,
+    /// Its profile has something that concerns each of its requests.
+    pub is_odd: bool,
+    /// The last command that it has sent.
+    pub command: Option<CommandId>,
     /// Where it has written lately, if that matters.
     pub writes: Option<Box<RecentWrites>>,
     /// Where in a request the bytes in `inbox` end.
@@ -45,6 +51,8 @@ pub struct AcceptConnection {
     pub outbox: Outbox,
     /// Bytes of large replies to parts of its requests, which wait for the other parts.
     pub merging: usize,
+    /// When it came, in microseconds of the monotonic clock.
+    pub since_us: u64,
     /// When it was last given something to read, in microseconds of the monotonic clock.
     pub active_us: u64,
     /// Whether requests are taken from it.
@@ -93,6 +101,10 @@ impl Intake {
 enum Pending {
     /// The reply has yet to come; if this is the first place, parts of it may have gone already.
     Waiting,
+    /// The same, but the client does not want it.
+    Muted,
+    /// It came before its turn, and the client does not want it.
+    Dropped,
     /// It came before its turn.
     OnShelf(ShelfRange),
     /// It came, or is coming, before its turn, and is large.
@@ -111,9 +123,11 @@ impl AcceptConnection {
             socket,
             peer,
             number,
-            name: Box::default(),
             lane: Lane::default(),
             identity: None,
+            profile: None,
+            is_odd: false,
+            command: None,
             writes: None,
             parser: RequestParser::new(),
             inbox: None,
@@ -122,6 +136,7 @@ impl AcceptConnection {
             fed_by: None,
             outbox: Outbox::default(),
             merging: 0,
+            since_us: now_us,
             active_us: now_us,
             intake: Intake::Open,
             readable: false,
@@ -145,7 +160,68 @@ impl AcceptConnection {
     /// Gives back the place in line that was taken last: the request has to wait and will ask for
     /// one again.
     pub fn expect_later(&mut self) {
-        self.pending.pop_back();
+        if let Some(Pending::Muted) = self.pending.pop_back() {
+            self.skip_again();
+        }
+    }
+
+    /// What `CLIENT SETNAME` said; nothing if it did not.
+    pub fn name(&self) -> &[u8] {
+        self.profile.as_ref().map_or(&[], |profile| &profile.name)
+    }
+
+    /// What it has said about itself, if anything.
+    pub fn profile_mut(&mut self) -> &mut Profile {
+        self.profile.get_or_insert_default()
+    }
+
+    /// What it watches, outside a transaction.
+    pub fn watch_mut(&mut self) -> Option<&mut Watch> {
+        self.session.as_mut()?.watch()
+    }
+
+    /// Takes over what its profile says now.
+    pub fn follow_profile(&mut self) {
+        self.is_odd = self.profile.as_ref().is_some_and(|profile| profile.is_odd());
+    }
+
+    /// A request has been taken from a client that is odd. It may not want the reply; true if it
+    /// wants to read from masters.
+    #[cold]
+    pub fn take_oddly(&mut self) -> bool {
+        let Some(profile) = &mut self.profile else { return false };
+        let reads_masters = profile.reads_masters;
+        if profile.replies != Replies::All {
+            if profile.replies == Replies::NotNext {
+                profile.replies = Replies::All;
+            }
+            self.mute_last();
+            self.follow_profile();
+        }
+        reads_masters
+    }
+
+    /// The client does not want the reply to what it has sent last.
+    pub fn mute_last(&mut self) {
+        if let Some(last) = self.pending.back_mut() {
+            *last = Pending::Muted;
+        }
+    }
+
+    /// The client wants the reply to what it has sent last after all.
+    pub fn unmute_last(&mut self) {
+        if let Some(last) = self.pending.back_mut() {
+            *last = Pending::Waiting;
+        }
+    }
+
+    /// The request whose reply was not wanted will come again.
+    fn skip_again(&mut self) {
+        let profile = self.profile_mut();
+        if profile.replies == Replies::All {
+            profile.replies = Replies::NotNext;
+        }
+        self.follow_profile();
     }
 
     /// How many replies it is owed.
@@ -167,9 +243,12 @@ impl AcceptConnection {
     #[inline]
     pub fn answer(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) {
         let place = sequence.wrapping_sub(self.first) as usize;
-        if place == 0 && !self.pending.is_empty() {
-            self.outbox.append(pool, reply);
-            self.next_in_line();
+        if place == 0
+            && let Some(first) = self.next_in_line()
+        {
+            if !matches!(first, Pending::Muted) {
+                self.outbox.append(pool, reply);
+            }
             if !self.pending.is_empty() {
                 self.settle(pool);
             }
@@ -180,6 +259,7 @@ impl AcceptConnection {
                 parked.replies.append(pool, reply);
                 parked.complete = true;
             }
+            Some(muted @ Pending::Muted) => *muted = Pending::Dropped,
             Some(waiting) => *waiting = Pending::OnShelf(self.shelf.put(pool, reply)),
             None => debug_assert!(false, "an answer to a question that nobody asked"),
         }
@@ -204,6 +284,9 @@ impl AcceptConnection {
         piece: &[u8],
     ) -> std::io::Result<()> {
         let place = sequence.wrapping_sub(self.first) as usize;
+        if let Some(Pending::Muted) = self.pending.get(place) {
+            return Ok(());
+        }
         if place == 0 {
             return self.outbox.send_through(pool, &self.socket, piece);
         }
@@ -224,6 +307,10 @@ impl AcceptConnection {
     /// False when some of that is with the client already; then only closing is left.
     pub fn replace_pieces(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) -> bool {
         let place = sequence.wrapping_sub(self.first) as usize;
+        if let Some(Pending::Muted) = self.pending.get(place) {
+            self.answer(pool, sequence, reply);
+            return true;
+        }
         if place == 0 {
             return false;
         }
@@ -241,6 +328,20 @@ impl AcceptConnection {
             _ => 0,
         });
         self.outbox.len() + self.merging + parked.sum::<usize>()
+    }
+
+    /// Bytes of requests that are not complete, or wait for their turn.
+    pub fn requests_len(&self) -> usize {
+        let buffers = self.inbox.iter().chain(&self.held);
+        buffers.map(Buffer::len).sum()
+    }
+
+    /// How much memory it takes, more or less.
+    pub fn memory(&self) -> usize {
+        let buffers = self.inbox.iter().chain(&self.held);
+        let buffers: usize = buffers.map(Buffer::capacity).sum();
+        let places = self.pending.capacity() * mem::size_of::<Pending>();
+        mem::size_of::<AcceptConnection>() + buffers + self.unread_bytes() + places
     }
 
     /// Lends the queue of places, when it is empty, to whoever needs one next: an idle client
@@ -266,16 +367,19 @@ impl AcceptConnection {
         }
     }
 
-    fn next_in_line(&mut self) {
-        self.pending.pop_front();
+    #[inline]
+    fn next_in_line(&mut self) -> Option<Pending> {
+        let first = self.pending.pop_front()?;
         self.first = self.first.wrapping_add(1);
+        Some(first)
     }
 
     /// Sends on whatever has come before its turn and is first in line now.
     fn settle(&mut self, pool: &BufferPool) {
         loop {
             match self.pending.front_mut() {
-                None | Some(Pending::Waiting) => return,
+                None | Some(Pending::Waiting | Pending::Muted) => return,
+                Some(Pending::Dropped) => {}
                 Some(Pending::OnShelf(range)) => {
                     let range = *range;
                     self.outbox.append(pool, self.shelf.at(range));

@@ -220,6 +220,12 @@ impl Authority {
         if may { Verdict::Allowed } else { Verdict::Denied }
     }
 
+    /// Whether there is a user of this name.
+    #[must_use]
+    pub fn has_user(&self, user: &[u8]) -> bool {
+        user == DEFAULT_USER || self.identities.iter().any(|identity| identity.user.is(user))
+    }
+
     /// Whether keys decide over a request of this identity that needs these rights. If so, one
     /// whose keys cannot be told must not pass.
     #[must_use]

@@ -28,6 +28,8 @@ pub struct ConnectConnection {
     pub is_lent: bool,
     /// What its server was told about us is no longer so: it is closed when it is given back.
     pub is_outdated: bool,
+    /// By which number the server knows us there.
+    pub own_id: OwnId,
     /// A server that knows MULTI is behind it.
     pub is_proven: bool,
     /// MULTI was sent for the first time, and holds back what comes behind it.
@@ -103,6 +105,17 @@ impl Delays {
     }
 }
 
+/// The number that a server gives a link, as far as it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnId {
+    /// It was not asked for, or the server does not tell.
+    Unknown,
+    /// The answer is on its way.
+    Asked,
+    /// This.
+    Known(i64),
+}
+
 /// How far a link has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkState {
@@ -137,6 +150,7 @@ impl ConnectConnection {
             is_private: false,
             is_lent: false,
             is_outdated: false,
+            own_id: OwnId::Unknown,
             is_proven: false,
             is_proving: false,
             state: LinkState::Resolving { deadline_us },

@@ -9,7 +9,8 @@
 //! `cluster_command` answers those who think that this is a cluster, `command_command` those
 //! who ask which commands there are,
 //! `waiting_room` keeps those that cannot go yet, `local` answers what needs no server,
-//! `hello` changes how a client is spoken to, `round` asks the other handlers, `report` writes
+//! `hello` changes how a client is spoken to, `client_command` tells of clients and
+//! ends them, `client_pause` lets them wait, `round` asks the other handlers, `report` writes
 //! INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs
 //! replies with their requests and follows redirections, `giants` keeps large replies from piling
 //! up, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
@@ -23,6 +24,8 @@
 mod access_log;
 mod bequest;
 mod blocking;
+mod client_command;
+mod client_pause;
 mod cluster_command;
 mod command_command;
 mod config;
@@ -69,6 +72,7 @@ use crate::pool::{NodeLine, Topology};
 use crate::resp::request_parser::Arguments;
 use crate::stats::Recorder;
 use crate::sys::{Event, ListenSocket, Multiplexor, Token, clock, random};
+use client_pause::ClientPause;
 use dispatch::Spare;
 pub use hello::Introduction;
 use insight::Insight;
@@ -92,9 +96,11 @@ pub struct Handler {
     measures: bool,
     /// How long a client that wrote reads from the master, in microseconds; 0 is not at all.
     read_your_writes_us: u64,
-    /// Everybody may do everything, and there is no pause.
+    /// Nothing has to be looked at before a request is taken: everybody may do everything, and
+    /// there is no pause.
     is_open: bool,
     pause: Pause,
+    client_pause: Option<ClientPause>,
     listeners: Vec<ListenSocket>,
     listening: bool,
     reader: Option<Box<Reader>>,
@@ -169,6 +175,7 @@ impl Handler {
             read_your_writes_us: settings.conf.pool.common.read_your_writes_us,
             is_open: settings.authority.is_open(),
             pause: Pause::default(),
+            client_pause: None,
             measures: false,
             listeners,
             listening: false,

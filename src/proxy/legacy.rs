@@ -3,6 +3,7 @@
 //! A list of names and values, as RESP writes it: what the other version does not know it leaves
 //! out, and what it misses has its usual value.
 
+use super::profile::{Profile, Replies};
 use crate::resp::reply::Reply;
 use crate::resp::writer::{Protocol, Sink};
 use crate::sys::Peer;
@@ -14,8 +15,10 @@ pub struct Legacy {
     pub peer: Peer,
     /// Its number in CLIENT ID and the log.
     pub number: u64,
-    /// What CLIENT SETNAME said.
-    pub name: Box<[u8]>,
+    /// How long it has been there, in microseconds.
+    pub age_us: u64,
+    /// What it has said about itself and its wishes.
+    pub profile: Option<Box<Profile>>,
     /// How it wants to be spoken to.
     pub protocol: Protocol,
     /// The database it selected.
@@ -33,7 +36,8 @@ impl Legacy {
         Legacy {
             peer,
             number,
-            name: Box::default(),
+            age_us: 0,
+            profile: None,
             protocol: Protocol::Resp2,
             database: 0,
             login: None,
@@ -46,7 +50,7 @@ impl Legacy {
     pub fn to_message(&self) -> Vec<u8> {
         let peer = self.peer.to_string();
         let number = self.number.to_string();
-        let database = self.database.to_string();
+        let (age, database) = (self.age_us.to_string(), self.database.to_string());
         let protocol = match self.protocol {
             Protocol::Resp2 => "2",
             Protocol::Resp3 => "3",
@@ -54,13 +58,27 @@ impl Legacy {
         let mut fields: Vec<(&str, &[u8])> = vec![
             ("peer", peer.as_bytes()),
             ("number", number.as_bytes()),
-            ("name", &self.name),
+            ("age", age.as_bytes()),
             ("protocol", protocol.as_bytes()),
             ("database", database.as_bytes()),
             ("inbox", &self.inbox),
         ];
         if let Some((user, password)) = &self.login {
             fields.extend([("user", user.as_slice()), ("password", password)]);
+        }
+        if let Some(profile) = &self.profile {
+            fields.extend([
+                ("name", &*profile.name),
+                ("library", &profile.library_name),
+                ("library-version", &profile.library_version),
+                ("replies", word(profile.replies)),
+            ]);
+            let wishes = [
+                ("reads-masters", profile.reads_masters),
+                ("no-evict", profile.no_evict),
+                ("no-touch", profile.no_touch),
+            ];
+            fields.extend(wishes.into_iter().filter(|wish| wish.1).map(|wish| (wish.0, &b""[..])));
         }
         let mut message = Vec::new();
         message.array(2 * fields.len());
@@ -74,7 +92,7 @@ impl Legacy {
     #[must_use]
     pub fn from_message(message: &[u8]) -> Option<Legacy> {
         let mut legacy = Legacy::new(Peer::Unix, 0);
-        let (mut user, mut password) = (None, None);
+        let (mut user, mut password, mut profile) = (None, None, Profile::default());
         let words: Option<Vec<&[u8]>> =
             Reply::new(message).elements()?.map(|word| word.text()).collect();
         let words = words?;
@@ -83,7 +101,14 @@ impl Legacy {
             match *name {
                 b"peer" => legacy.peer = peer(value)?,
                 b"number" => legacy.number = number(value)?,
-                b"name" => legacy.name = (*value).into(),
+                b"age" => legacy.age_us = number(value)?,
+                b"name" => profile.name = (*value).into(),
+                b"library" => profile.library_name = (*value).into(),
+                b"library-version" => profile.library_version = (*value).into(),
+                b"replies" => profile.replies = replies(value),
+                b"reads-masters" => profile.reads_masters = true,
+                b"no-evict" => profile.no_evict = true,
+                b"no-touch" => profile.no_touch = true,
                 b"protocol" if *value == b"3" => legacy.protocol = Protocol::Resp3,
                 b"database" => legacy.database = u32::try_from(number(value)?).ok()?,
                 b"user" => user = Some(value.to_vec()),
@@ -93,7 +118,24 @@ impl Legacy {
             }
         }
         legacy.login = user.zip(password);
+        legacy.profile = (profile != Profile::default()).then(|| Box::new(profile));
         Some(legacy)
+    }
+}
+
+fn word(replies: Replies) -> &'static [u8] {
+    match replies {
+        Replies::All => b"all",
+        Replies::NotNext => b"not-next",
+        Replies::None => b"none",
+    }
+}
+
+fn replies(word: &[u8]) -> Replies {
+    match word {
+        b"not-next" => Replies::NotNext,
+        b"none" => Replies::None,
+        _ => Replies::All,
     }
 }
 
@@ -117,7 +159,16 @@ mod tests {
         let mut legacy = Legacy {
             peer: Peer::Ip("[::1]:7".parse().unwrap()),
             number: u64::MAX,
-            name: b"a name"[..].into(),
+            age_us: 5_000_000,
+            profile: Some(Box::new(Profile {
+                name: b"a name"[..].into(),
+                library_name: b"lib"[..].into(),
+                library_version: b"1.2"[..].into(),
+                replies: Replies::NotNext,
+                reads_masters: true,
+                no_evict: true,
+                no_touch: true,
+            })),
             protocol: Protocol::Resp3,
             database: 9,
             login: Some((b"user".to_vec(), b"pass\r\nword".to_vec())),
@@ -127,6 +178,7 @@ mod tests {
         legacy.login = None;
         legacy.peer = Peer::Unix;
         legacy.protocol = Protocol::Resp2;
+        legacy.profile = None;
         assert_eq!(Legacy::from_message(&legacy.to_message()), Some(legacy));
     }
 

@@ -59,6 +59,19 @@ pub const SYNTAX_ERROR: &[u8] = b"-ERR syntax error\r\n";
 /// A client name with blanks or control characters; text without `-` and line end.
 pub const BAD_CLIENT_NAME: &str =
     "ERR Client names cannot contain spaces, newlines or special characters.";
+/// `CLIENT KILL` of an address that nobody has.
+pub const NO_SUCH_CLIENT: &[u8] = b"-ERR No such client\r\n";
+/// `CLIENT CACHING`, which only means something after `CLIENT TRACKING`.
+pub const NOT_TRACKING: &[u8] = b"-ERR CLIENT CACHING can be called only when the client is in \
+    tracking mode with OPTIN or OPTOUT mode enabled\r\n";
+/// `CLIENT UNBLOCK` in another way than there is.
+pub const UNBLOCK_REASON: &[u8] = b"-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n";
+/// `CLIENT PAUSE` of something else.
+pub const PAUSE_MODE: &[u8] = b"-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n";
+/// Where a number of milliseconds was expected.
+pub const TIMEOUT_NOT_AN_INTEGER: &[u8] = b"-ERR timeout is not an integer or out of range\r\n";
+/// A time-out before now.
+pub const TIMEOUT_NEGATIVE: &[u8] = b"-ERR timeout is negative\r\n";
 /// The cursor of SCAN is none that the proxy has given.
 pub const INVALID_CURSOR: &[u8] = b"-ERR invalid cursor\r\n";
 /// SCAN has come to the end: there is no group left.

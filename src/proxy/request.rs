@@ -71,6 +71,10 @@ pub enum Errand {
     Asking,
     /// `SCRIPT LOAD`, before a call of the script that the server did not know.
     LoadScript,
+    /// `CLIENT ID`, before a command that blocks: by that number it can be ended.
+    OwnId,
+    /// `CLIENT UNBLOCK` of the command that blocks this link.
+    Unblock(LinkId),
     /// `CLUSTER NODES`: who owns which slots.
     ClusterNodes,
     /// `SENTINEL`, about a group.
@@ -175,6 +179,8 @@ impl Errand {
             Errand::Ping => "ping",
             Errand::Asking => "asking",
             Errand::LoadScript => "script load",
+            Errand::OwnId => "client id",
+            Errand::Unblock(_) => "client unblock",
             Errand::ClusterNodes => "cluster nodes",
             Errand::Sentinel(..) => "sentinel",
             Errand::Subscribe => "subscribe",

@@ -20,7 +20,18 @@ pub enum Session {
         link: LinkId,
         /// What it watches.
         watch: Option<Watch>,
+        /// How it is to be ended, and how often that may still be tried.
+        unblock: Option<(Unblock, u8)>,
     },
+}
+
+/// How a command that blocks is ended from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unblock {
+    /// As if its time were over.
+    TimeOut,
+    /// With an error.
+    Error,
 }
 
 /// The keys that a client watches.
@@ -32,6 +43,8 @@ pub struct Watch {
     pub link: LinkId,
     /// The server has confirmed at least one WATCH.
     pub is_confirmed: bool,
+    /// How many keys were named.
+    pub keys: u32,
 }
 
 /// What a client wants to be executed at once.
@@ -45,6 +58,10 @@ pub struct Transaction {
     pub is_begun: bool,
     /// Keys were watched before it.
     pub is_watching: bool,
+    /// How many.
+    pub watched: u32,
+    /// How many commands are queued.
+    pub queued: u32,
     /// Some command could not be queued: EXEC fails.
     pub is_spoiled: bool,
     /// It cannot be proved that what it watches has not changed: EXEC answers nil.
@@ -94,7 +111,7 @@ impl Session {
         match self {
             Session::Watching(watch) => [Some(watch.link), None],
             Session::Queueing(transaction) => [transaction.link, None],
-            Session::Blocked { link, watch } => [Some(*link), watch.map(|watch| watch.link)],
+            Session::Blocked { link, watch, .. } => [Some(*link), watch.map(|watch| watch.link)],
         }
     }
 
@@ -104,6 +121,11 @@ impl Session {
             Session::Queueing(transaction) => Some(transaction),
             Session::Watching(_) | Session::Blocked { .. } => None,
         }
+    }
+
+    /// Whether commands are being queued.
+    pub fn is_transaction(&self) -> bool {
+        matches!(self, Session::Queueing(_))
     }
 
     /// What is being watched, outside a transaction.
@@ -130,6 +152,7 @@ impl Transaction {
             place: watch.map(|watch| watch.place),
             link: watch.map(|watch| watch.link),
             is_watching: watch.is_some(),
+            watched: watch.map_or(0, |watch| watch.keys),
             ..Transaction::default()
         }
     }
@@ -188,6 +211,11 @@ impl Queue {
         true
     }
 
+    /// Bytes of the commands that it keeps.
+    pub fn bytes(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Buffer::len)
+    }
+
     /// Keeps nothing any more: it will not be asked for, or it is too much.
     pub fn give_up(&mut self) {
         *self = Queue { is_given_up: true, ..Queue::default() };
@@ -222,7 +250,7 @@ mod tests {
     }
 
     fn watch() -> Watch {
-        Watch { place: place(b"k"), link: Id::from_u64(1), is_confirmed: true }
+        Watch { place: place(b"k"), link: Id::from_u64(1), is_confirmed: true, keys: 1 }
     }
 
     #[test]

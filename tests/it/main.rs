@@ -13,6 +13,7 @@ mod support;
 mod addresses;
 mod authority;
 mod blocking;
+mod client_command;
 mod cluster_emulation;
 mod command_command;
 mod command_line;

@@ -52,7 +52,8 @@ impl Handler {
         let legacy = Legacy {
             peer: client.peer,
             number: client.number,
-            name: client.name,
+            age_us: self.now_us.saturating_sub(client.since_us),
+            profile: client.profile,
             protocol: client.lane.protocol(),
             database: client.lane.database(),
             login,
@@ -82,7 +83,9 @@ impl Handler {
         }
         self.shared.reserve_client(legacy.number);
         let mut client = AcceptConnection::new(socket, legacy.peer, legacy.number, self.now_us);
-        client.name = legacy.name;
+        client.since_us = self.now_us.saturating_sub(legacy.age_us);
+        client.profile = legacy.profile;
+        client.follow_profile();
         client.lane = Lane::new(legacy.database, legacy.protocol);
         let authority = &self.settings.authority;
         let login = legacy

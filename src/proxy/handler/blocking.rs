@@ -66,8 +66,9 @@ impl Handler {
     fn set_blocked(&mut self, id: ClientId, link: LinkId) {
         let watch = self.watch_of(id);
         if let Some(client) = self.clients.get_mut(id) {
-            client.session = Some(Box::new(Session::Blocked { link, watch }));
+            client.session = Some(Box::new(Session::Blocked { link, watch, unblock: None }));
         }
+        self.ask_for_own_id(link);
     }
 
     /// The answer to a command that may have blocked.

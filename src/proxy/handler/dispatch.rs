@@ -91,6 +91,8 @@ pub(super) struct Request<'a> {
     pub lane: Lane,
     /// It watches keys: what it reads must not be older than that.
     pub is_watching: bool,
+    /// The client reads from masters, because it watches keys or wants it so.
+    pub from_master: bool,
     pub command: &'a Command,
     pub arguments: &'a Arguments,
     pub message: Message<'a>,
@@ -116,7 +118,7 @@ impl Request<'_> {
     /// Whether only a master may execute it.
     #[inline]
     pub fn needs_master(&self) -> bool {
-        self.command.needs_master() || self.is_watching
+        self.command.needs_master() || self.from_master
     }
 
     #[inline]
@@ -141,6 +143,8 @@ impl Handler {
         id: ClientId,
         message: Message<'_>,
     ) -> Taken {
+        let argument = |index| arguments.of(message.bytes, index);
+        let resolved = commands.resolve(arguments.count(), argument);
         let Some(client) = self.clients.get_mut(id) else { return Taken::Now };
         if client.needs_line()
             && let Some(line) = self.lines.pop()
@@ -151,8 +155,12 @@ impl Handler {
         let (lane, identity) = (client.lane, client.identity);
         let is_plain = client.session.is_none();
         client.active_us = self.now_us;
-        let argument = |index| arguments.of(message.bytes, index);
-        let command = match commands.resolve(arguments.count(), argument) {
+        if let Ok(command) = resolved {
+            client.command = Some(command.id());
+        }
+        let is_watching = !is_plain;
+        let from_master = (client.is_odd && client.take_oddly()) || is_watching;
+        let command = match resolved {
             Ok(command) => command,
             Err(unresolved) => {
                 self.log_unresolved(&unresolved, argument(0), arguments.count());
@@ -165,11 +173,19 @@ impl Handler {
                 return Taken::Now;
             }
         };
-        let is_watching = !is_plain;
-        let request =
-            Request { client: id, sequence, lane, is_watching, command, arguments, message };
+        let client = id;
+        let request = Request {
+            client,
+            sequence,
+            lane,
+            is_watching,
+            from_master,
+            command,
+            arguments,
+            message,
+        };
         if !self.is_open {
-            if self.is_held_back(&request) {
+            if self.is_held_back(&request) || self.is_held_by_clients(&request) {
                 return Taken::Later;
             }
             if !self.is_permitted(&request, identity) {
@@ -347,7 +363,7 @@ impl Handler {
 
     #[inline]
     fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
-        let (mut master, mut is_pinned) = (request.needs_master(), request.is_watching);
+        let (mut master, mut is_pinned) = (request.needs_master(), request.from_master);
         if self.read_your_writes_us > 0 {
             let writes = request.command.needs_master();
             master |= self.reads_own_writes(request.client, place, writes);

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::super::client_list::integer;
 use super::super::greeting::Greeting;
 use super::super::lane::Lane;
 use super::super::replies;
@@ -12,8 +13,8 @@ use super::super::request::{ClientId, Origin, Ticket};
 use super::super::session::Session;
 use super::super::whole::{Purpose, Whole};
 use super::Handler;
+use super::client_command::is_name;
 use super::dispatch::{Request, Taken};
-use super::local::is_name;
 use super::waiting_room::Parcel;
 use crate::log_notice;
 use crate::pool::Place;
@@ -189,7 +190,7 @@ impl Handler {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.lane = client.lane.with_protocol(introduction.protocol);
         if let Some(name) = introduction.name {
-            client.name = name;
+            client.profile_mut().name = name;
         }
         let mut reply = Vec::new();
         greeting.write(introduction.protocol, client.number, &mut reply);
@@ -231,7 +232,11 @@ impl Handler {
         if let Some(client) = self.clients.get_mut(request.client) {
             client.lane = Lane::default();
             client.identity = self.settings.authority.default_identity();
-            client.name = Box::default();
+            if let Some(profile) = &mut client.profile {
+                profile.reset();
+            }
+            client.follow_profile();
+            client.unmute_last();
         }
         self.answer(request.client, request.sequence, replies::RESET);
         Taken::Now
@@ -242,12 +247,6 @@ impl Handler {
 const NOT_LOGGED_IN: &str = "NOAUTH HELLO must be called with the client already authenticated, \
     otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and \
     select the RESP protocol version at the same time";
-
-/// A number as Redis reads it: digits, perhaps with a minus, and nothing else.
-fn integer(digits: &[u8]) -> Option<i64> {
-    let number: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (number.to_string().as_bytes() == digits).then_some(number)
-}
 
 #[cfg(test)]
 mod tests {

@@ -82,7 +82,7 @@ impl Handler {
 
     /// The link that the requests of a lane travel on to a server; opened if there is none.
     #[inline]
-    fn shared_link(&mut self, server: ServerId, lane: Lane) -> Option<LinkId> {
+    pub(super) fn shared_link(&mut self, server: ServerId, lane: Lane) -> Option<LinkId> {
         let open = self.pools.get(server.index()).and_then(|pool| pool.shared(lane));
         match open {
             Some(link) if self.links.get(link).is_some() => Some(link),
@@ -871,6 +871,8 @@ impl Handler {
             // What a server thinks of it, the call behind it will tell.
             Errand::Asking | Errand::LoadScript => {}
             Errand::Instruct => self.take_instructed(id, reply),
+            Errand::OwnId => self.take_own_id(id, reply),
+            Errand::Unblock(blocked) => self.take_unblock_answer(blocked, reply),
             Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
             Errand::Sentinel(question, group) => {
                 self.take_sentinel_answer(id, question, group, reply);

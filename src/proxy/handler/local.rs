@@ -4,9 +4,10 @@ use std::mem;
 
 use super::super::accept_connection::Intake;
 use super::super::replies;
+use super::super::request::ClientId;
 use super::Handler;
 use super::dispatch::{Request, not_yet};
-use crate::resp::command::{ClientCommand, LocalCommand};
+use crate::resp::command::LocalCommand;
 use crate::resp::writer::Sink;
 
 impl Handler {
@@ -60,7 +61,8 @@ impl Handler {
             // and no second chance, as in Redis.
             LocalCommand::Http => self.drop_client(request.client, "HTTP"),
             LocalCommand::Auth => self.authenticate(request, reply),
-            LocalCommand::Readonly | LocalCommand::Readwrite => reply.put(replies::OK),
+            LocalCommand::Readonly => self.read_from_masters(request.client, false, reply),
+            LocalCommand::Readwrite => self.read_from_masters(request.client, true, reply),
             LocalCommand::Asking => reply.put(replies::OK),
             LocalCommand::Role => {
                 reply.array(3).bulk(b"master").integer(0).array(0);
@@ -105,6 +107,18 @@ impl Handler {
         reply.put(replies::OK);
     }
 
+    /// READONLY and READWRITE: whether the reads of a client go to masters, whatever the
+    /// configuration says.
+    fn read_from_masters(&mut self, id: ClientId, wanted: bool, reply: &mut Vec<u8>) {
+        if let Some(client) = self.clients.get_mut(id)
+            && (wanted || client.profile.is_some())
+        {
+            client.profile_mut().reads_masters = wanted;
+            client.follow_profile();
+        }
+        reply.put(replies::OK);
+    }
+
     /// AUTH. A login that fails leaves the client who it was.
     fn authenticate(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) {
         let (user, password) = match request.arguments.count() {
@@ -117,63 +131,6 @@ impl Handler {
             Err(error) => _ = reply.error(error),
         }
     }
-
-    fn client_command(
-        &mut self,
-        command: ClientCommand,
-        request: &Request<'_>,
-        reply: &mut Vec<u8>,
-    ) {
-        let Some(client) = self.clients.get_mut(request.client) else { return };
-        match command {
-            ClientCommand::Id => {
-                reply.integer(i64::try_from(client.number).unwrap_or(i64::MAX));
-            }
-            ClientCommand::GetName if client.name.is_empty() => {
-                reply.null(request.lane.protocol());
-            }
-            ClientCommand::GetName => {
-                reply.bulk(&client.name);
-            }
-            ClientCommand::SetName => {
-                let name = request.argument(2);
-                if is_name(name) {
-                    client.name = name.into();
-                    reply.put(replies::OK);
-                } else {
-                    reply.error(replies::BAD_CLIENT_NAME);
-                }
-            }
-            ClientCommand::SetInfo => set_info(request, reply),
-            _ => {
-                reply.put(b"-");
-                not_yet(request.command, reply);
-                reply.put(b"\r\n");
-            }
-        }
-    }
-}
-
-/// Whether a client may be called that.
-pub(super) fn is_name(name: &[u8]) -> bool {
-    name.iter().all(u8::is_ascii_graphic)
-}
-
-/// `CLIENT SETINFO`: client libraries introduce themselves. Checked as Redis does it, and not
-/// kept: nothing here shows it yet.
-fn set_info(request: &Request<'_>, reply: &mut Vec<u8>) {
-    let (option, value) = (request.argument(2), request.argument(3));
-    let known = [&b"lib-name"[..], b"lib-ver"];
-    let Some(option) = known.into_iter().find(|known| option.eq_ignore_ascii_case(known)) else {
-        let shown = String::from_utf8_lossy(option);
-        reply.error(&format!("ERR Unrecognized option '{shown}'"));
-        return;
-    };
-    if value.iter().all(u8::is_ascii_graphic) {
-        return reply.put(replies::OK);
-    }
-    let name = String::from_utf8_lossy(option);
-    reply.error(&format!("ERR {name} cannot contain spaces, newlines or special characters."));
 }
 
 /// A decimal number without sign, blanks or leading zeros that Redis would not accept.

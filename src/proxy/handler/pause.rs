@@ -94,6 +94,12 @@ impl Handler {
         self.pause.until_us = 0;
         self.deadlines.set(Chore::Resume, u64::MAX);
         self.set_open();
+        self.release_clients();
+    }
+
+    /// Takes up the requests that wait for the end of a pause. Those that have to wait for
+    /// another one are held again.
+    pub(super) fn release_clients(&mut self) {
         for id in self.clients.ids() {
             if let Some(client) = self.clients.get_mut(id)
                 && client.intake == Intake::Held
@@ -111,7 +117,8 @@ impl Handler {
 
     /// Notes whether requests may go on without a closer look.
     pub(super) fn set_open(&mut self) {
-        self.is_open = self.settings.authority.is_open() && !self.is_paused();
+        let is_paused = self.is_paused() || self.client_pause.is_some();
+        self.is_open = self.settings.authority.is_open() && !is_paused;
     }
 
     /// Whether this request, which has just been read, has to wait for the end of a pause.

@@ -66,7 +66,7 @@ impl Handler {
             queued_us: sent_us.min(self.now_us).saturating_sub(awaiting.since_us),
             arguments: words,
             client: client.map(|client| client.peer),
-            client_name: client.map(|client| client.name.clone()).unwrap_or_default(),
+            client_name: client.map(|client| client.name().into()).unwrap_or_default(),
             server: server.cloned(),
         };
         self.insight.slow.push(entry, self.insight.slow_entries_max);

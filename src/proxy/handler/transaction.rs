@@ -209,6 +209,7 @@ impl Handler {
                     return Err(Refused::With(error));
                 }
                 transaction.queue.answer_next();
+                transaction.queued += 1;
                 return Ok(Queued::Here);
             }
             (None, Some(place)) => {
@@ -221,6 +222,7 @@ impl Handler {
         let Handler { clients, buffers, .. } = self;
         let Some(transaction) = transaction_in(clients, id) else { return Ok(Queued::There) };
         transaction.place = transaction.place.or(place);
+        transaction.queued += 1;
         transaction.queue.push(buffers, request.message.bytes, sequence);
         let link = transaction.link;
         let ticket = request.ticket(self.now_us);
@@ -392,6 +394,10 @@ impl Handler {
             }
         };
         self.set_watch(id, place, link);
+        if let Some(watch) = self.clients.get_mut(id).and_then(AcceptConnection::watch_mut) {
+            let keys = request.arguments.count() - 1;
+            watch.keys = watch.keys.saturating_add(u32::try_from(keys).unwrap_or(u32::MAX));
+        }
         let ticket = request.ticket(self.now_us);
         self.send_step(Some(link), id, Step::Watch, request.message.bytes, ticket);
         self.let_wait(id);
@@ -402,7 +408,7 @@ impl Handler {
         if let Some(client) = self.clients.get_mut(id)
             && client.session.is_none()
         {
-            let watch = Watch { place, link, is_confirmed: false };
+            let watch = Watch { place, link, is_confirmed: false, keys: 0 };
             client.session = Some(Box::new(Session::Watching(watch)));
         }
     }

@@ -33,6 +33,8 @@ pub(super) enum Chore {
     Report,
     /// Clients that seemed to leave while they were blocked are to be looked at.
     Leaving,
+    /// A pause that CLIENT PAUSE has begun is over.
+    ClientPause,
     /// Accepting, which was paused, goes on.
     Accept,
     /// A pause is over.
@@ -157,6 +159,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Leaving) {
             self.drop_leaving();
+        }
+        if now_us >= self.deadlines.of(Chore::ClientPause) {
+            self.hold_clients(None);
         }
         if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();

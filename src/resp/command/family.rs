@@ -148,9 +148,9 @@ pub enum LocalCommand {
     Asking,
     /// ACL WHOAMI: the user of the `Auth` block that the client has logged in with.
     WhoAmI,
-    /// READONLY, accepted: reads follow the proxy's own policy.
+    /// READONLY: reads of this client follow the proxy's own policy.
     Readonly,
-    /// READWRITE, likewise.
+    /// READWRITE: they go to masters.
     Readwrite,
     /// ROLE: the proxy presents itself as a master without replicas.
     Role,
@@ -180,10 +180,14 @@ pub enum LocalCommand {
 /// The sub-commands of CLIENT that work on the proxy's clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientCommand {
+    /// CLIENT CACHING: there is no client-side caching.
+    Caching,
     /// CLIENT CAPA: no capability a client may announce changes what the proxy does.
     Capa,
     /// CLIENT GETNAME.
     GetName,
+    /// CLIENT GETREDIR: nor are invalidations sent elsewhere.
+    GetRedirection,
     /// CLIENT HELP.
     Help,
     /// CLIENT ID.
@@ -206,6 +210,10 @@ pub enum ClientCommand {
     SetInfo,
     /// CLIENT SETNAME.
     SetName,
+    /// CLIENT TRACKINGINFO: nor is anything tracked.
+    TrackingInfo,
+    /// CLIENT UNBLOCK.
+    Unblock,
     /// CLIENT UNPAUSE.
     Unpause,
 }

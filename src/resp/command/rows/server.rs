@@ -72,10 +72,10 @@ pub(super) const ROWS: &[Row] = &[
     local("reset", 1, Read, LocalCommand::Reset).exact().always_allowed(),
     local("select", 2, Read, LocalCommand::Select).exact(),
     container("client", &[
-        tracking("client|caching", 3),
+        client("client|caching", 3, Read, ClientCommand::Caching).exact(),
         client("client|capa", 3, Read, ClientCommand::Capa),
         client("client|getname", 2, Read, ClientCommand::GetName).exact(),
-        tracking("client|getredir", 2),
+        client("client|getredir", 2, Read, ClientCommand::GetRedirection).exact(),
         client("client|help", 2, Read, ClientCommand::Help).exact(),
         client("client|id", 2, Read, ClientCommand::Id).exact(),
         unshared("client|import-source", 3),
@@ -89,8 +89,8 @@ pub(super) const ROWS: &[Row] = &[
         client("client|setinfo", 4, Read, ClientCommand::SetInfo).exact(),
         client("client|setname", 3, Read, ClientCommand::SetName).exact(),
         tracking("client|tracking", 3),
-        tracking("client|trackinginfo", 2),
-        unshared("client|unblock", 3),
+        client("client|trackinginfo", 2, Read, ClientCommand::TrackingInfo).exact(),
+        client("client|unblock", 3, Admin, ClientCommand::Unblock),
         client("client|unpause", 2, Admin, ClientCommand::Unpause).exact(),
     ]),
 
