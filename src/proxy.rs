@@ -34,6 +34,7 @@ pub mod hot_keys;
 pub mod slow_log;
 pub mod legacy;
 pub mod upgrade;
+pub mod watchdog;
 pub mod shared;
 pub mod giants;
 pub mod handler;
@@ -55,6 +56,7 @@ use legacy::Legacy;
 use settings::CurrentSettings;
 use shared::{Mail, Neighbour, Order, Parts, Shared};
 use upgrade::{Predecessor, Upgrade};
+use watchdog::Watchdog;
 
 /// A proxy that listens and is about to serve.
 pub struct Proxy {
@@ -166,8 +168,15 @@ impl Proxy {
         log_notice!(log, "predixy running with Name:{} Workers:{}", name, threads);
         let mut overseer =
             Overseer { shared, log, guards, predecessor, upgrade, is_stopping: false };
+        let mut watchdog = Watchdog::find();
         while running.load(Acquire) > 0 {
-            let patience = if overseer.is_stopping { Some(STOP_POLL_US) } else { None };
+            let mut patience = if overseer.is_stopping { Some(STOP_POLL_US) } else { None };
+            if let Some(watchdog) = &mut watchdog {
+                if watchdog.look(&overseer.shared) {
+                    overseer.tell_service("WATCHDOG=1");
+                }
+                patience = Some(patience.unwrap_or(u64::MAX).min(watchdog.patience_us()));
+            }
             if let Some(signal) = signals.wait(patience) {
                 overseer.heed(signal);
             }

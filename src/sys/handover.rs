@@ -203,6 +203,8 @@ impl Successor {
         };
         let mut command = Command::new(program);
         command.args(arguments).env(name, describe(&estate));
+        // It names this process; what is asked of us is asked of the one that takes our place.
+        command.env_remove("WATCHDOG_PID");
         let child = command.spawn()?;
         Ok(Successor { child, channel })
     }

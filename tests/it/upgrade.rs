@@ -229,6 +229,35 @@ fn the_service_manager_is_told_what_happens() {
 }
 
 #[test]
+fn the_service_manager_hears_that_all_is_well() {
+    if original_differs("does not know systemd") {
+        return;
+    }
+    let scratch = Scratch::new("watchdog");
+    let path = scratch.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(SOON)).expect("a time-out");
+    let until = |word: &str| {
+        let mut room = [0; 200];
+        loop {
+            let size = manager.recv(&mut room).expect("a message in time");
+            if room[..size].starts_with(word.as_bytes()) {
+                return;
+            }
+        }
+    };
+    let conf = format!("WorkerThreads 2\n{}", shared_cluster().conf());
+    let start = Proxy::with(&conf).variable("NOTIFY_SOCKET", path.to_string_lossy());
+    let mut proxy = start.variable("WATCHDOG_USEC", "100000").start();
+    (0..3).for_each(|_| until("WATCHDOG=1"));
+    proxy.upgrade();
+    until("MAINPID=");
+    // The old process has ended: what comes now is the new one's.
+    (0..3).for_each(|_| until("WATCHDOG=1"));
+    assert_eq!(proxy.client().line("PING"), simple("PONG"));
+}
+
+#[test]
 fn a_stop_ends_commands_that_wait_and_loses_nothing() {
     if original_differs("D-50: closes the connection") {
         return;
