@@ -16,7 +16,7 @@ install_all() {
         cp "$page" "$MANDIR/man${page##*.}/"
         chmod 644 "$MANDIR/man${page##*.}/${page##*/}"
     done
-    for sample in conf/*.conf; do
+    for sample in conf/*.conf conf/*.json; do
         [ -f "$sample" ] || continue
         target=$CONFDIR/${sample##*/}
         if [ ! -e "$target" ]; then
@@ -36,7 +36,7 @@ uninstall_all() {
     for page in man/*.[58]; do
         rm -f "$MANDIR/man${page##*.}/${page##*/}"
     done
-    for sample in conf/*.conf; do
+    for sample in conf/*.conf conf/*.json; do
         target=$CONFDIR/${sample##*/}
         rm -f "$target.new"
         if cmp -s "$sample" "$target"; then

@@ -35,6 +35,11 @@ pub mod slow_log;
 pub mod legacy;
 pub mod upgrade;
 pub mod watchdog;
+pub mod metrics;
+pub mod ask;
+pub mod top;
+pub mod explain;
+pub mod memory_bound;
 pub mod shared;
 pub mod giants;
 pub mod handler;
@@ -53,6 +58,7 @@ use crate::sys::{ListenGuard, ListenSocket, clock, resource, service, thread};
 use crate::{log_error, log_notice, log_warn};
 use handler::Handler;
 use legacy::Legacy;
+use metrics::Metrics;
 use settings::CurrentSettings;
 use shared::{Mail, Neighbour, Order, Parts, Shared};
 use upgrade::{Predecessor, Upgrade};
@@ -64,6 +70,7 @@ pub struct Proxy {
     log: Log,
     signals: Signals,
     listeners: Vec<(Address, ListenSocket)>,
+    metrics: Option<(Address, ListenSocket)>,
     recorders: Vec<Recorder>,
     predecessor: Option<Predecessor>,
     upgrade: Upgrade,
@@ -115,12 +122,23 @@ impl Proxy {
             log_notice!(log, "predixy listen in {}", address);
             listeners.push((address.clone(), listener));
         }
+        let mut metrics = None;
+        if let Some(address) = &conf.metrics_bind {
+            let inherited = predecessor.as_mut().and_then(|old| old.take_listener(address));
+            let listener = match inherited {
+                Some(listener) => listener,
+                None => ListenSocket::bind(address)
+                    .map_err(|error| failed(format!("MetricsBind to {address} fail {error}")))?,
+            };
+            metrics = Some((address.clone(), listener));
+        }
         let (shared, recorders) = share(conf, logger, descriptors)
             .map_err(|error| failed(format!("handler waker fail {error}")))?;
         if let Some(predecessor) = predecessor {
             shared.reserve_client(predecessor.last_number());
         }
-        Ok(Proxy { shared, log, signals, listeners, recorders, predecessor: None, upgrade })
+        let predecessor = None;
+        Ok(Proxy { shared, log, signals, listeners, metrics, recorders, predecessor, upgrade })
     }
 
     /// What a configuration asks for that this version does not have, and that it would be wrong
@@ -139,7 +157,8 @@ impl Proxy {
     ///
     /// When the threads cannot be started.
     pub fn run(self) -> Result<(), ConfError> {
-        let Proxy { shared, log, signals, listeners, recorders, predecessor, upgrade } = self;
+        let Proxy { shared, log, signals, listeners, metrics, recorders, predecessor, upgrade } =
+            self;
         let threads = recorders.len();
         let running = Arc::new(AtomicUsize::new(threads));
         let mut joins = Vec::new();
@@ -152,6 +171,13 @@ impl Proxy {
             guards.push((address, guard));
             sockets.push(listener);
         }
+        let metrics = metrics.map(|(address, mut listener)| {
+            guards.push((address, listener.guard()?));
+            Metrics::start(&shared, listener)
+        });
+        let metrics = metrics.transpose();
+        let metrics = metrics
+            .map_err(|error| ConfError::new(None, format!("metrics thread fail {error}")))?;
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
             // One handler accepts for all: a new client goes to the one with the fewest anyway.
@@ -167,7 +193,7 @@ impl Proxy {
         let name = &shared.settings.load().conf.name;
         log_notice!(log, "predixy running with Name:{} Workers:{}", name, threads);
         let mut overseer =
-            Overseer { shared, log, guards, predecessor, upgrade, is_stopping: false };
+            Overseer { shared, log, guards, metrics, predecessor, upgrade, is_stopping: false };
         let mut watchdog = Watchdog::find();
         while running.load(Acquire) > 0 {
             let mut patience = if overseer.is_stopping { Some(STOP_POLL_US) } else { None };
@@ -181,6 +207,8 @@ impl Proxy {
                 overseer.heed(signal);
             }
         }
+        // To the end it says that the proxy is stopping.
+        overseer.stop_metrics();
         for join in joins {
             if let Err(error) = join.join() {
                 log_error!(overseer.log, "handler thread fail {}", error);
@@ -198,6 +226,7 @@ struct Overseer {
     log: Log,
     /// What keeps listening sockets open, and their files in place, until a stop.
     guards: Vec<(Address, ListenGuard)>,
+    metrics: Option<Metrics>,
     predecessor: Option<Predecessor>,
     upgrade: Upgrade,
     is_stopping: bool,
@@ -256,6 +285,8 @@ impl Overseer {
                     self.tell_service(&format!("MAINPID={}", successor.id()));
                     let Overseer { shared, log, guards, upgrade, .. } = self;
                     upgrade.succeed(shared, log, successor, guards);
+                    // From now on the new process answers who asks.
+                    self.stop_metrics();
                 }
                 Order::Bequeath(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),
             }
@@ -276,6 +307,12 @@ impl Overseer {
                     Mail::Settings | Mail::Resolved { .. } | Mail::Refresh | Mail::Run(_) => {}
                 }
             }
+        }
+    }
+
+    fn stop_metrics(&mut self) {
+        if let Some(Err(error)) = self.metrics.take().map(Metrics::stop) {
+            log_error!(self.log, "metrics thread fail {}", error);
         }
     }
 
@@ -312,10 +349,7 @@ pub fn share(
     logger: Arc<Logger>,
     descriptors: u64,
 ) -> std::io::Result<(Arc<Shared>, Vec<Recorder>)> {
-    let threads = match conf.worker_threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let threads = threads(&conf);
     let current = Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref()));
     let settings = CurrentSettings::new(conf, clients_max(descriptors, threads as u64));
     let (stats, recorders) = Stats::new(threads, &settings.load().monitors);
@@ -331,9 +365,19 @@ pub fn share(
     Ok((Arc::new(shared), recorders))
 }
 
+/// How many handlers a configuration asks for.
+#[must_use]
+pub fn threads(conf: &Conf) -> usize {
+    match conf.worker_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
 /// How many clients there may be when the configuration does not say: what the limit on open
 /// files allows, less what links to servers, the log and the like need.
-fn clients_max(descriptors: u64, threads: u64) -> u64 {
+#[must_use]
+pub fn clients_max(descriptors: u64, threads: u64) -> u64 {
     let reserve = 32 + 16 * threads;
     descriptors - reserve.min(descriptors / 2)
 }

@@ -49,6 +49,12 @@ macro_rules! counted {
                 $(self.$counter = self.$counter.wrapping_add(stats.$counter.value());)*
             }
 
+            /// Adds other sums.
+            pub fn merge(&mut self, other: &$totals) {
+                $(self.$gauge = self.$gauge.wrapping_add(other.$gauge);)*
+                $(self.$counter = self.$counter.wrapping_add(other.$counter);)*
+            }
+
             /// Takes away what was counted before a reset; a gauge is none of its business.
             fn subtract(&mut self, base: &$totals) {
                 $(self.$counter = self.$counter.wrapping_sub(base.$counter);)*
@@ -286,6 +292,34 @@ impl Stats {
     #[must_use]
     pub fn handler(&self, handler: usize) -> Option<&HandlerStats> {
         self.handlers.get(handler).map(|record| &record.stats)
+    }
+
+    /// The same as a value; nothing if there is no such handler.
+    #[must_use]
+    pub fn handler_figures(&self, handler: usize) -> HandlerTotals {
+        let mut totals = HandlerTotals::default();
+        if let Some(stats) = self.handler(handler) {
+            totals.add(stats);
+        }
+        totals
+    }
+
+    /// What all handlers have counted for this server since the start, whatever was reset.
+    #[must_use]
+    pub fn server_totals_since_start(&self, server: usize) -> ServerTotals {
+        self.sum_server(server)
+    }
+
+    /// How long commands took since the monitors came, whatever was reset.
+    #[must_use]
+    pub fn latencies_since_start(&self) -> Vec<Distribution> {
+        self.sum_latencies(&self.monitors()).distributions()
+    }
+
+    /// The same for this server.
+    #[must_use]
+    pub fn server_latencies_since_start(&self, server: usize) -> Vec<Distribution> {
+        self.sum_server_latencies(server, &self.monitors()).distributions()
     }
 
     /// What all handlers have counted since the last reset.

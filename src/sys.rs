@@ -38,6 +38,8 @@ pub mod resource;
 pub mod handover;
 #[cfg_attr(feature = "sim", path = "sys/sim/service.rs")]
 pub mod service;
+#[cfg_attr(feature = "sim", path = "sys/sim/terminal.rs")]
+pub mod terminal;
 #[cfg(feature = "sim")]
 pub mod sim;
 

@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::{ConfError, Override};
+use crate::base::address::Address;
 
 /// What the arguments ask for.
 #[derive(Debug)]
@@ -22,6 +23,20 @@ pub enum CommandLine {
         path: PathBuf,
         /// What the arguments set instead of the file.
         overrides: Vec<Override>,
+    },
+    /// Say what would become of a request under this file.
+    Explain {
+        /// The configuration file.
+        path: PathBuf,
+        /// The user whose rights are asked for.
+        user: Option<String>,
+        /// The request.
+        words: Vec<Vec<u8>>,
+    },
+    /// Show the status of the proxy whose `MetricsBind` is here.
+    Top {
+        /// The address.
+        address: Address,
     },
     /// Print [`usage`] on standard error and end with 0.
     Help,
@@ -48,6 +63,8 @@ impl CommandLine {
                     Err(error) => CommandLine::Wrong(error),
                 },
             },
+            b"--explain" => explain(&program, arguments),
+            b"--top" => top(&program, arguments),
             _ => match overrides(arguments) {
                 Ok(overrides) => CommandLine::Run { path: first.into(), overrides },
                 Err(error) => CommandLine::Wrong(error),
@@ -56,7 +73,7 @@ impl CommandLine {
     }
 }
 
-/// How to call the program, in predixy's words.
+/// How to call the program, in predixy's words, and what we have besides.
 #[must_use]
 pub fn usage(program: &OsStr) -> String {
     let program = program.display();
@@ -70,7 +87,12 @@ pub fn usage(program: &OsStr) -> String {
             --Name=name        set current service name\n   \
             --Bind=addr        set bind address, eg:127.0.0.1:7617, /tmp/predixy\n   \
             --WorkerThreads=N  set worker threads\n   \
-            --LocalDC=dc       set local dc\n"
+            --LocalDC=dc       set local dc\n\
+         \n\
+         More:\n   \
+            {program} -t or --check <conf-file> [options]\n   \
+            {program} --explain <conf-file> [--User=name] command [argument ...]\n   \
+            {program} --top <addr of MetricsBind>\n"
     )
 }
 
@@ -102,6 +124,37 @@ fn one_override(argument: OsString) -> Result<Override, ConfError> {
 fn value_of<'a>(argument: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let (given, value) = argument.strip_prefix(b"--")?.split_at_checked(name.len())?;
     given.eq_ignore_ascii_case(name.as_bytes()).then_some(value)?.strip_prefix(b"=")
+}
+
+/// `--explain FILE [--User=name] COMMAND ...`
+fn explain(program: &OsStr, mut arguments: impl Iterator<Item = OsString>) -> CommandLine {
+    let Some(path) = arguments.next() else { return no_file(program) };
+    let mut words: Vec<Vec<u8>> = arguments.map(OsString::into_vec).collect();
+    let user = words.first().and_then(|word| value_of(word, "User"));
+    let user = user.map(|user| String::from_utf8_lossy(user).into_owned());
+    if user.is_some() {
+        words.remove(0);
+    }
+    if words.is_empty() {
+        let message =
+            "--explain wants a command behind the file, as in --explain predixy.conf GET key";
+        return CommandLine::Wrong(ConfError::new(None, message.to_owned()));
+    }
+    CommandLine::Explain { path: path.into(), user, words }
+}
+
+/// `--top ADDR`
+fn top(program: &OsStr, mut arguments: impl Iterator<Item = OsString>) -> CommandLine {
+    let (Some(address), None) = (arguments.next(), arguments.next()) else {
+        return no_file(program);
+    };
+    match Address::parse(&address.to_string_lossy()) {
+        Ok(address) => CommandLine::Top { address },
+        Err(error) => {
+            let message = format!("--top invalid addr {}: it {error}", address.display());
+            CommandLine::Wrong(ConfError::new(None, message))
+        }
+    }
 }
 
 fn no_file(program: &OsStr) -> CommandLine {
@@ -179,12 +232,35 @@ mod tests {
     }
 
     #[test]
+    fn an_explanation_is_of_a_file_and_a_request() {
+        match parse("predixy --explain a.conf --user=web GET --user=x") {
+            CommandLine::Explain { path, user, words } => {
+                assert_eq!((path, user), (PathBuf::from("a.conf"), Some("web".to_owned())));
+                assert_eq!(words, [b"GET".to_vec(), b"--user=x".to_vec()]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(
+            parse("predixy --explain a GET k"),
+            CommandLine::Explain { user: None, .. }
+        ));
+        assert!(matches!(parse("predixy --top 127.0.0.1:9617"), CommandLine::Top { .. }));
+        check_wrong("predixy --explain", "start predixy arguments invalid");
+        check_wrong("predixy --top", "start predixy arguments invalid");
+        check_wrong("predixy --top a:1 b:2", "start predixy arguments invalid");
+        assert!(matches!(parse("predixy --explain a --User=x"), CommandLine::Wrong(_)));
+        assert!(matches!(parse("predixy --top 127.0.0.1"), CommandLine::Wrong(_)));
+    }
+
+    #[test]
     fn the_usage_is_predixys() {
         let want = "Usage: \n   ./p <conf-file> [options]\n   ./p -h or --help\n   \
                     ./p -v or --version\n\nOptions:\n   --Name=name        set current service name\n   \
                     --Bind=addr        set bind address, eg:127.0.0.1:7617, /tmp/predixy\n   \
                     --WorkerThreads=N  set worker threads\n   --LocalDC=dc       set local dc\n";
-        assert_eq!(usage(OsStr::new("./p")), want);
+        let usage = usage(OsStr::new("./p"));
+        assert!(usage.starts_with(want), "{usage}");
+        assert!(usage.contains("./p --top <addr of MetricsBind>\n"), "{usage}");
         assert!(version(OsStr::new("./p")).starts_with("./p predixy-"));
     }
 

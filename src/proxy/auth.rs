@@ -9,7 +9,7 @@ use std::hint::black_box;
 
 use crate::base::order;
 use crate::conf::{AuthorityConf, IdentityConf};
-use crate::resp::command::{Access, Rights};
+use crate::resp::command::{Access, ClusterCommand, Command, Family, KeysError, Rights};
 
 /// The reply to a request that needs a login first.
 pub const NO_AUTH: &str = "NOAUTH Authentication required.";
@@ -226,6 +226,38 @@ impl Authority {
         user == DEFAULT_USER || self.identities.iter().any(|identity| identity.user.is(user))
     }
 
+    /// Whether a whole request may go on: the command, and what it does to its keys.
+    ///
+    /// # Errors
+    ///
+    /// Keys decide, and which they are cannot be told.
+    pub fn permit_request<'a>(
+        &self,
+        identity: Option<IdentityId>,
+        command: &Command,
+        count: usize,
+        argument: impl Fn(usize) -> &'a [u8],
+    ) -> Result<Verdict, KeysError> {
+        let needed = if command.always_allowed() { None } else { Some(command.rights()) };
+        let mut keys: Vec<(&[u8], Access)> = Vec::new();
+        let mut malformed = Ok(());
+        let is_restricted = needed.is_some_and(|needed| self.is_restricted(identity, needed));
+        if is_restricted {
+            malformed = command.keys().visit(count, &argument, |index, access| {
+                keys.push((argument(index as usize), access));
+            });
+        }
+        // What reaches keys without naming them reaches those of others, too.
+        let is_blind = is_restricted && keys.is_empty() && reaches_keys(command.family());
+        match self.permit(identity, needed, keys) {
+            Verdict::NoAuth => Ok(Verdict::NoAuth),
+            verdict => {
+                malformed?;
+                Ok(if is_blind { Verdict::Denied } else { verdict })
+            }
+        }
+    }
+
     /// Whether keys decide over a request of this identity that needs these rights. If so, one
     /// whose keys cannot be told must not pass.
     #[must_use]
@@ -233,6 +265,20 @@ impl Authority {
         let identity = identity.and_then(|id| self.identities.get(id.0));
         identity.is_some_and(|identity| identity.is_restricted(needed))
     }
+}
+
+/// Whether a command that names no key may touch keys all the same.
+fn reaches_keys(family: Family) -> bool {
+    matches!(
+        family,
+        Family::Keyed
+            | Family::Script(_)
+            | Family::Scan
+            | Family::RandomKey
+            | Family::FanOut(_)
+            | Family::Undivided
+            | Family::Cluster(ClusterCommand::CountKeysInSlot | ClusterCommand::GetKeysInSlot)
+    )
 }
 
 impl Identity {

@@ -36,6 +36,12 @@ pub struct CurrentSettings {
 /// Settings that the table knows, and that do nothing yet.
 const NOT_YET: &[&str] = &["MaxMemory"];
 
+/// Whether a setting that the table knows does anything.
+#[must_use]
+pub fn is_in_effect(name: &str) -> bool {
+    !NOT_YET.contains(&name)
+}
+
 impl Settings {
     /// Grows with each change.
     #[must_use]

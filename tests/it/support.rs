@@ -12,6 +12,7 @@ mod chance;
 mod client;
 mod every_pool;
 mod fake_server;
+pub mod http;
 mod load;
 mod process;
 mod proxy;

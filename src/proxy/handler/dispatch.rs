@@ -14,8 +14,7 @@ use super::{Handler, config};
 use crate::base::slab::Slab;
 use crate::pool::{NoServer, Place, ServerId};
 use crate::resp::command::{
-    ClusterCommand, Command, CommandTable, ConfigCommand, Family, KeysError, LocalCommand, Merge,
-    error_text,
+    Command, CommandTable, ConfigCommand, Family, KeysError, LocalCommand, Merge, error_text,
 };
 use crate::resp::request_parser::Arguments;
 use crate::resp::scan::CRLF;
@@ -264,30 +263,13 @@ impl Handler {
 
     /// Whether the client may send this request; if not it is told.
     fn is_permitted(&mut self, request: &Request<'_>, identity: Option<IdentityId>) -> bool {
-        let command = request.command;
-        let needed = if command.always_allowed() { None } else { Some(command.rights()) };
-        let authority = &self.settings.authority;
-        let mut keys = Vec::new();
-        let mut malformed = Ok(());
-        let is_restricted = needed.is_some_and(|needed| authority.is_restricted(identity, needed));
-        if is_restricted {
-            malformed = command.keys().visit(
-                request.arguments.count(),
-                |index| request.argument(index),
-                |index, access| keys.push((request.argument(index as usize), access)),
-            );
-        }
-        // What reaches keys without naming them reaches those of others, too.
-        let is_blind = is_restricted && keys.is_empty() && reaches_keys(command.family());
-        let verdict = match authority.permit(identity, needed, keys) {
-            Verdict::Allowed if is_blind && malformed.is_ok() => Verdict::Denied,
-            verdict => verdict,
-        };
-        let error = match (verdict, malformed) {
-            (Verdict::Allowed, Ok(())) => return true,
-            (Verdict::NoAuth, _) => auth::NO_AUTH,
-            (Verdict::Denied, Ok(())) => auth::DENIED,
-            (_, Err(error)) => {
+        let (authority, count) = (&self.settings.authority, request.arguments.count());
+        let argument = |index| request.argument(index);
+        let error = match authority.permit_request(identity, request.command, count, argument) {
+            Ok(Verdict::Allowed) => return true,
+            Ok(Verdict::NoAuth) => auth::NO_AUTH,
+            Ok(Verdict::Denied) => auth::DENIED,
+            Err(error) => {
                 self.refuse_keys(error, request);
                 return false;
             }
@@ -556,20 +538,6 @@ impl Handler {
             self.topology.any(&mut self.random)
         }
     }
-}
-
-/// Whether a command that names no key may touch keys all the same.
-fn reaches_keys(family: Family) -> bool {
-    matches!(
-        family,
-        Family::Keyed
-            | Family::Script(_)
-            | Family::Scan
-            | Family::RandomKey
-            | Family::FanOut(_)
-            | Family::Undivided
-            | Family::Cluster(ClusterCommand::CountKeysInSlot | ClusterCommand::GetKeysInSlot)
-    )
 }
 
 /// Makes keys of one place neighbours, in the order given among themselves, and says of each key

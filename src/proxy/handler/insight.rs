@@ -9,7 +9,10 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
+use super::super::connect_connection::LinkState;
 use super::super::hot_keys::{self, Gap, Keys, ONE, Window};
+use super::super::lane::Lane;
+use super::super::metrics::{HandlerView, SLOW_MAX};
 use super::super::replies;
 use super::super::request::LinkId;
 use super::super::slow_log::SlowLog;
@@ -17,6 +20,7 @@ use super::Handler;
 use super::dispatch::Request;
 use super::monitor::Monitors;
 use crate::base::random::Random;
+use crate::pool::ServerId;
 use crate::resp::command::{Command, Family, LocalCommand};
 use crate::resp::request_parser::Arguments;
 use crate::resp::writer::Sink;
@@ -334,5 +338,33 @@ impl Handler {
         self.insight.turn(self.now_us);
         let window = if by_bytes { &self.insight.by_bytes } else { &self.insight.by_requests };
         window.keys(self.now_us)
+    }
+
+    /// What there is to show of this handler.
+    pub fn view(&mut self) -> HandlerView {
+        let links = self.links.iter().map(|(_, link)| {
+            (link.server.index(), link.state == LinkState::Ready, link.awaiting.len())
+        });
+        HandlerView {
+            index: self.index,
+            links: links.collect(),
+            waiting: self.room.len(),
+            monitors: self.insight.monitors.count(),
+            hot_keys: self.top_keys(false),
+            big_keys: self.top_keys(true),
+            slow: self.insight.slow.newest(SLOW_MAX),
+            slow_seen: self.insight.slow.seen(),
+            commands: self.insight.commands.clone(),
+        }
+    }
+
+    /// Makes sure that there is a link to a server, or that one is being made.
+    pub fn reach(&mut self, server: ServerId) {
+        let lane = Lane::default();
+        let open = self.pools.get(server.index()).and_then(|pool| pool.shared(lane));
+        let is_open = open.is_some_and(|id| self.links.get(id).is_some());
+        if !is_open && !self.draining && self.topology.server(server).is_some() {
+            self.open_shared_link(server, lane);
+        }
     }
 }

@@ -51,6 +51,11 @@ impl Monitors {
         self.is_watching
     }
 
+    /// How many clients of this handler watch.
+    pub fn count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// Whether this client watches.
     pub fn has(&self, id: ClientId) -> bool {
         self.clients.iter().any(|watcher| watcher.client == id)
