@@ -37,6 +37,7 @@ mod links;
 mod local;
 mod monitor;
 mod pause;
+mod proxy_commands;
 mod report;
 mod round;
 mod scan;
