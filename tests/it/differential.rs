@@ -54,15 +54,18 @@ struct Side {
 }
 
 impl Side {
-    /// A new connection; `None` where RESP3 is asked for and not to be had.
-    fn connect(address: &Address, is_resp3: bool) -> Option<Side> {
-        let mut side =
-            Side { address: address.clone(), is_resp3, client: Client::connect(address) };
-        side.greet().then_some(side)
+    fn connect(address: &Address, is_resp3: bool) -> Side {
+        let client = Client::connect(address);
+        let mut side = Side { address: address.clone(), is_resp3, client };
+        side.greet();
+        side
     }
 
-    fn greet(&mut self) -> bool {
-        !self.is_resp3 || matches!(self.client.line("HELLO 3"), Value::Map(_))
+    fn greet(&mut self) {
+        if self.is_resp3 {
+            let greeting = self.client.line("HELLO 3");
+            assert!(matches!(greeting, Value::Map(_)), "{greeting:?}");
+        }
     }
 
     /// Begins anew, on another connection.
@@ -101,14 +104,14 @@ enum Outcome {
 }
 
 impl Comparison {
-    fn new(direct: &[Address; 2], proxy: &Address, is_resp3: bool) -> Option<Comparison> {
+    fn new(direct: &[Address; 2], proxy: &Address, is_resp3: bool) -> Comparison {
         let [one, two] = direct;
         let sides = [
-            Side::connect(one, is_resp3)?,
-            Side::connect(proxy, is_resp3)?,
-            Side::connect(two, is_resp3)?,
+            Side::connect(one, is_resp3),
+            Side::connect(proxy, is_resp3),
+            Side::connect(two, is_resp3),
         ];
-        Some(Comparison { sides, changed: data::all_keys().collect(), scripts_changed: true })
+        Comparison { sides, changed: data::all_keys().collect(), scripts_changed: true }
     }
 
     fn put_back(&mut self) {
@@ -224,10 +227,7 @@ fn compare_all(
     is_resp3: bool,
     found: &Mutex<Differences>,
 ) -> [usize; 2] {
-    let Some(mut comparison) = Comparison::new(direct, proxy, is_resp3) else {
-        eprintln!("{pool}: no RESP3");
-        return [0; 2];
-    };
+    let mut comparison = Comparison::new(direct, proxy, is_resp3);
     let manual = Manual::of(&mut Client::connect(&direct[0]));
     let each = env::var("DIFFERENTIAL").ok().and_then(|value| value.parse().ok()).unwrap_or(EACH);
     let (table, mut counts) = (CommandTable::new(), [0; 2]);
