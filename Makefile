@@ -8,6 +8,7 @@
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll
 #   make targets    type-checks the BSDs and macOS, from Debian
+#   make commands   writes doc/commands.md anew
 #   make install    below PREFIX and DESTDIR         make uninstall, make clean
 
 CARGO ?= cargo
@@ -73,6 +74,9 @@ sim:
 compat:
 	PREDIXY_BIN=$(PROXY) $(CARGO) test --locked --test it -- --test-threads=4
 
+commands:
+	UPDATE=1 $(CARGO) test --locked --test it commands_doc::the_page_of_commands
+
 fuzz:
 	@sh ci/need.sh cargo c++
 	command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
@@ -100,4 +104,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-matrix platforms check sim compat fuzz bench targets install uninstall clean
+.PHONY: all static try test test-matrix platforms check sim compat commands fuzz bench targets install uninstall clean

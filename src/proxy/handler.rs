@@ -40,6 +40,7 @@ mod links;
 mod local;
 mod monitor;
 mod pause;
+mod proxy_commands;
 mod report;
 mod round;
 mod scan;

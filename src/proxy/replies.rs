@@ -48,6 +48,9 @@ pub const SLOT_NOT_SERVED: &[u8] = b"-CLUSTERDOWN Hash slot not served\r\n";
 pub const CROSS_SLOT: &[u8] = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n";
 /// `SELECT` of a database that is not there.
 pub const DB_OUT_OF_RANGE: &[u8] = b"-ERR DB index is out of range\r\n";
+/// `SELECT` of a number that no server takes for that of a database.
+pub const BEYOND_32_BITS: &[u8] =
+    b"-ERR value is out of range, value must between -2147483648 and 2147483647\r\n";
 /// Where a number was expected.
 pub const NOT_AN_INTEGER: &[u8] = b"-ERR value is not an integer or out of range\r\n";
 /// `SLOWLOG GET` with a count below -1.

@@ -14,6 +14,7 @@
 //! - `word`: a command word packed for comparison
 //! - `rows`: the facts
 //! - `command_table`: finding a command, custom commands, disabled commands
+//! - `describe`: a command in words for people
 //! - `error_text`: the errors that Redis itself gives for bad commands
 
 mod family;
@@ -22,6 +23,7 @@ mod specs;
 mod word;
 mod rows;
 mod command_table;
+mod describe;
 pub mod error_text;
 
 pub use command_table::{CommandTable, CustomCommand, Unresolved};

@@ -18,7 +18,7 @@ fn start(
     script: impl Fn(usize, &Heard) -> Answer + Send + Sync + 'static,
 ) -> (Vec<FakeServer>, Proxy) {
     let fakes = FakeServer::start_cluster(2, move |index, heard| match heard.name().as_str() {
-        "GET" | "SET" | "MGET" => script(index, heard),
+        "GET" | "SET" | "MGET" | "ZMPOP" => script(index, heard),
         _ => Answer::Usual,
     });
     let proxy = Proxy::start(&FakeServer::conf(&fakes, ""));
@@ -49,6 +49,26 @@ fn moved_is_followed() {
     for _ in 0..5 {
         assert_eq!(client.cmd(&["GET", &key()]), bulk("from the second"));
     }
+}
+
+/// Nobody else can tell the keys of such a request, so any master is asked at first.
+#[test]
+fn moved_is_followed_for_keys_that_only_a_server_sees() {
+    if original_differs("does not know the command") {
+        return;
+    }
+    let (port, for_script) = shared_port();
+    let (fakes, proxy) = start(move |index, _| match index {
+        0 => redirected("MOVED", *for_script.wait()),
+        _ => Answer::text("-ERR no such number\r\n"),
+    });
+    port.set(fakes[1].port()).unwrap();
+    let mut client = proxy.client();
+    for _ in 0..20 {
+        let reply = client.cmd(&["ZMPOP", "1.5", &key(), "MIN"]);
+        assert_eq!(reply, error("ERR no such number"));
+    }
+    assert!(!fakes[0].heard_named("ZMPOP").is_empty());
 }
 
 #[test]

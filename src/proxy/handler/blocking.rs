@@ -28,13 +28,11 @@ impl Handler {
         }
         let (id, sequence) = (request.client, request.sequence);
         let place = match self.place_of_keys(request) {
-            Ok(Common::One(place)) => place,
+            Ok(Common::One(place)) => Some(place),
+            // It is wrong, and the server will say how; but in no case may it block others.
+            Ok(Common::None) => None,
             Ok(Common::Several) => {
                 self.answer(id, sequence, replies::CROSS_SLOT);
-                return Taken::Now;
-            }
-            Ok(Common::None) => {
-                self.answer(id, sequence, replies::SYNTAX_ERROR);
                 return Taken::Now;
             }
             Err(error) => {
@@ -43,13 +41,16 @@ impl Handler {
             }
         };
         let mut master = request.needs_master();
-        if self.read_your_writes_us > 0 {
+        if self.read_your_writes_us > 0
+            && let Some(place) = place
+        {
             master |= self.reads_own_writes(id, place, request.command.needs_master());
         }
-        let link = match self.choose(place, master) {
-            Ok(server) => self.lend_link(server, request.lane),
-            Err(error) => Err(no_server_reply(error)),
+        let server = match place {
+            Some(place) => self.choose(place, master).map_err(no_server_reply),
+            None => self.any_server(master).ok_or(replies::NO_SERVER),
         };
+        let link = server.and_then(|server| self.lend_link(server, request.lane));
         match link {
             Ok(link) => {
                 self.set_blocked(id, link);

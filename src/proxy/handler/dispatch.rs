@@ -313,7 +313,13 @@ impl Handler {
             |index| request.argument(index),
             &mut keys,
         );
-        let place = found.map(|()| self.common_place(request, &keys));
+        let place = match found {
+            Ok(()) => Ok(self.common_place(request, &keys)),
+            // Whose keys nobody can tell is executed by nobody, and any server has the words for
+            // it. A client with keys of its own was told already.
+            Err(error) if error != KeysError::Incomplete => Ok(Common::None),
+            Err(error) => Err(error),
+        };
         self.spare.keys = keys;
         place
     }
@@ -425,7 +431,10 @@ impl Handler {
         }
         let first = places.first().map(|(place, _)| *place);
         match (found, first) {
-            (Err(error), _) => self.refuse_keys(error, request),
+            (Err(KeysError::Incomplete), _) => {
+                self.refuse_keys(KeysError::Incomplete, request);
+            }
+            (Err(_), _) => self.forward_anywhere(request),
             (Ok(()), None) => self.refuse_keys(KeysError::Incomplete, request),
             (Ok(()), Some(first)) if places.iter().all(|(place, _)| *place == first) => {
                 self.forward_to_place(first, request);

@@ -19,7 +19,7 @@ use super::waiting_room::Parcel;
 use super::{Handler, LINK_BIT};
 use crate::base::address::Address;
 use crate::buffer::Buffer;
-use crate::pool::{Server, ServerId, Slot};
+use crate::pool::{Place, Server, ServerId, Slot};
 use crate::resp::redirect::{ErrorKind, Redirect};
 use crate::resp::reply::{self, Kind, Reply};
 use crate::resp::writer::{Protocol, Sink};
@@ -750,7 +750,9 @@ impl Handler {
             return false;
         };
         let (request, lane) = (request.to_vec(), link.lane);
-        let Some((place, master)) = self.place_of(awaiting.origin, &request) else { return false };
+        // A server may see keys in what is no request to anybody else.
+        let place = self.place_of(awaiting.origin, &request);
+        let (place, master) = place.unwrap_or((Place::Slot(slot), true));
         let ticket = awaiting.again();
         let master = master || ticket.is_pinned();
         let parcel = Parcel { place, master, lane, ticket, request: &request };

@@ -95,14 +95,18 @@ impl Handler {
     }
 
     fn select(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) {
-        let Some(database) = number(request.argument(1)) else {
+        let Some(number) = number(request.argument(1)) else {
             return reply.put(replies::NOT_AN_INTEGER);
         };
-        if database >= u64::from(self.settings.conf.pool.common.databases) {
-            return reply.put(replies::DB_OUT_OF_RANGE);
+        if i32::try_from(number).is_err() {
+            return reply.put(replies::BEYOND_32_BITS);
         }
+        let most = self.settings.conf.pool.common.databases;
+        let Some(database) = u32::try_from(number).ok().filter(|database| *database < most) else {
+            return reply.put(replies::DB_OUT_OF_RANGE);
+        };
         if let Some(client) = self.clients.get_mut(request.client) {
-            client.lane = client.lane.with_database(u32::try_from(database).unwrap_or(0));
+            client.lane = client.lane.with_database(database);
         }
         reply.put(replies::OK);
     }
@@ -133,10 +137,11 @@ impl Handler {
     }
 }
 
-/// A decimal number without sign, blanks or leading zeros that Redis would not accept.
-fn number(digits: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(digits).ok()?;
-    let is_plain =
-        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+/// A number as Redis reads it: no blanks, no plus, no leading zeros.
+fn number(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (text == "0" || !digits.starts_with('0'));
     if is_plain { text.parse().ok() } else { None }
 }

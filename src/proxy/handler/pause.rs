@@ -8,7 +8,7 @@ use super::super::accept_connection::Intake;
 use super::super::replies;
 use super::super::request::{ClientId, Origin, Step};
 use super::Handler;
-use super::dispatch::{Request, not_yet};
+use super::dispatch::Request;
 use super::upkeep::Chore;
 use crate::log_notice;
 use crate::resp::command::{Family, ProxyCommand};
@@ -72,11 +72,7 @@ impl Handler {
                     reply.simple(line);
                 }
             }
-            ProxyCommand::Commands => {
-                reply.put(b"-");
-                not_yet(request.command, reply);
-                reply.put(b"\r\n");
-            }
+            ProxyCommand::Commands => self.describe_commands(reply),
         }
     }
 

@@ -25,7 +25,7 @@ pub enum Access {
 /// Which arguments of a command are keys.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
-    parts: &'static [Part],
+    pub(super) parts: &'static [Part],
 }
 
 /// One way to find keys, and what the command does to those.

@@ -138,6 +138,13 @@ impl Client {
         self.received[..self.next].to_vec()
     }
 
+    /// Waits for the next reply and tells it as a value and byte for byte, or says why there is
+    /// none.
+    pub fn try_raw_reply(&mut self) -> Result<(Value, Vec<u8>), Lost> {
+        let value = self.try_reply()?;
+        Ok((value, self.received[..self.next].to_vec()))
+    }
+
     /// Waits until the other side closes; anything but that, data included, is a failure.
     #[track_caller]
     pub fn expect_closed(&mut self) {

@@ -17,7 +17,8 @@ impl EveryPool {
     /// Starts a cluster of three masters, one group, two groups that are found by `crc16` and by
     /// `atol`, and two groups behind a Sentinel.
     pub fn start() -> EveryPool {
-        let servers: Vec<RedisServer> = (0..5).map(|_| RedisServer::start()).collect();
+        let servers: Vec<RedisServer> =
+            (0..5).map(|_| RedisServer::start_with(&["--databases", DATABASES])).collect();
         let watched = Watched::start(1, 2, 1);
         let cluster = RedisCluster::start(3, 0);
         let addresses: Vec<String> = servers.iter().map(RedisServer::address).collect();
@@ -35,6 +36,12 @@ impl EveryPool {
         ];
         pools[4].1.wait_for_servers(2);
         EveryPool { pools, _servers: (servers, watched, cluster) }
+    }
+
+    /// The proxy of one kind of pool.
+    #[track_caller]
+    pub fn proxy(&self, name: &str) -> &Proxy {
+        &self.pools.iter().find(|(known, _)| *known == name).expect("a kind of pool").1
     }
 
     /// A server that sees as many databases as clients of this pool.

@@ -31,6 +31,8 @@ pub enum Answer {
     Usual,
     /// These bytes.
     Bytes(Vec<u8>),
+    /// These bytes, one after the other.
+    Bytewise(Vec<u8>),
     /// Nothing, and nothing to what comes after it on this connection: a server answers in order or
     /// not at all.
     Silence,
@@ -267,6 +269,10 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
             let (bytes, goes_on) = match (shared.script)(&heard) {
                 Answer::Usual => (shared.usual(&heard), true),
                 Answer::Bytes(bytes) => (bytes, true),
+                Answer::Bytewise(bytes) => {
+                    let is_lost = bytes.iter().any(|byte| stream.write_all(&[*byte]).is_err());
+                    (Vec::new(), !is_lost)
+                }
                 Answer::Silence => {
                     mute = true;
                     continue;

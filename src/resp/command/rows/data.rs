@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     write("pexpireat", 3),
     read("pexpiretime", 2),
     read("pttl", 2),
-    keyless("randomkey", 1, Read, RandomKey),
+    keyless("randomkey", 1, Read, RandomKey).exact(),
     write("rename", 3).keys(WRITE_1_2),
     write("renamenx", 3).keys(WRITE_1_2),
     write("restore", 4),
