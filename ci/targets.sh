@@ -65,6 +65,7 @@ status=0
 "${CARGO:-cargo}" check --locked --lib --bins -Zbuild-std=std,panic_abort -Zbuild-std-features= $options \
     >"$output" 2>&1 || status=$?
 grep -v '^warning: unable to find the .*SDK\|xcrun' "$output" >&2 || true
+# shellcheck disable=SC2016 # they are part of the text
 if [ $status != 0 ] || grep -q '^warning: `predixy`' "$output"; then
     say "FAILED: see above"
     exit 1
