@@ -38,7 +38,7 @@ mkdir -p "$doc" "$root/DEBIAN"
 cp LICENSE "$doc/copyright"
 cp CHANGELOG.md README.md doc/compatibility.md "$doc/"
 gzip -9n "$doc/CHANGELOG.md"
-mv "$doc/CHANGELOG.md.gz" "$doc/changelog.gz"
+mv "$doc/CHANGELOG.md.gz" "$doc/NEWS.gz"
 for script in postinst prerm postrm; do
     cp "conf/package/debian/$script" "$root/DEBIAN/$script"
 done
