@@ -7,7 +7,8 @@
 #   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll
-#   make targets    type-checks the BSDs and macOS, from Debian
+#   make targets    type-checks the BSDs and macOS, from Linux
+#   make cross      links them, and runs aarch64, armv7, riscv64 and s390x: TARGETS="..."
 #   make install    below PREFIX and DESTDIR         make uninstall, make clean
 #   make image, deb, dist, port, formula             packages: conf/package/README.md
 
@@ -100,6 +101,10 @@ targets:
 	@sh ci/need.sh cargo
 	@CARGO="$(CARGO)" sh ci/targets.sh
 
+cross:
+	@sh ci/need.sh cargo cc redis-server redis-cli
+	@CARGO="$(CARGO)" sh ci/cross.sh $(TARGETS)
+
 install: all
 	@BINARY="$(BUILT)/release/predixy" $(PLACES) sh ci/install.sh install
 
@@ -109,4 +114,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-matrix platforms check sim compat fuzz bench targets install uninstall clean image deb dist port formula
+.PHONY: all static try test test-matrix platforms check sim compat fuzz bench targets install uninstall clean image deb dist port formula cross

@@ -24,18 +24,19 @@ case $host in
 esac
 musl=$(echo "$host" | sed 's/-linux-.*/-linux-musl/; s/^\(arm.*\)-musl$/\1-musleabihf/')
 
-has_source() { [ -f "$("$1" --print sysroot)/lib/rustlib/src/rust/library/std/Cargo.toml" ]; }
+# shellcheck source=ci/rust_source.sh
+. ci/rust_source.sh
 has_target() { [ -d "$("$rustc" --print sysroot)/lib/rustlib/$1/lib/self-contained" ]; }
 has_debian() {
     command -v dpkg >/dev/null 2>&1 && command -v musl-gcc >/dev/null 2>&1 || return 1
-    debian=$(dpkg -L rustc-web 2>/dev/null | grep -m1 '/bin/rustc$') && has_source "$debian"
+    debian=$(debian_rustc) && has_rust_source "$debian"
 }
 
 # What rustup can add, it is asked for: a small download, into the toolchain that is in use.
 ask_rustup() {
     command -v rustup >/dev/null 2>&1 || return 1
     [ "$wanted" = glibc ] || has_target "$musl" || rustup target add "$musl" >&2 || true
-    has_source "$rustc" || rustup component add rust-src >&2 || true
+    has_rust_source "$rustc" || rustup component add rust-src >&2 || true
 }
 
 # Compiles for a target; with or without its own standard library.
@@ -46,7 +47,7 @@ build_small() {
 }
 build_plain() { RUSTFLAGS="$flags" "$cargo" build --locked --release --target "$1"; }
 build() {
-    if has_source "$rustc"; then
+    if has_rust_source "$rustc"; then
         build_small "$1" && return
         say "the standard library could not be compiled along; taking it as it is"
     fi
