@@ -38,6 +38,8 @@ pub mod resource;
 pub mod handover;
 #[cfg_attr(feature = "sim", path = "sys/sim/service.rs")]
 pub mod service;
+#[cfg_attr(feature = "sim", path = "sys/sim/privileges.rs")]
+pub mod privileges;
 #[cfg(feature = "sim")]
 pub mod sim;
 
@@ -86,6 +88,6 @@ mod contract;
 pub use connect_socket::connect;
 pub use listen_socket::{ListenGuard, ListenSocket};
 pub use multiplexor::Multiplexor;
-pub use shapes::{Endpoint, Event, Peer, Progress, Token};
+pub use shapes::{Endpoint, Event, Peer, Places, Progress, Token};
 pub use socket::Socket;
 pub use waker::Waker;
