@@ -66,10 +66,8 @@ fn where_nothing_can_be_written_it_runs_or_says_what_it_cannot_write() {
 #[test]
 fn a_name_that_nothing_can_look_up_is_one_server_that_cannot_be_reached() {
     let world = "mount -t tmpfs none /etc";
-    let conf = format!(
-        "Bind {{dir}}/socket\nClusterServerPool {{\n    Servers {{\n        + redis.example:6379\n    }}\n}}\n"
-    );
-    let Some(start) = Proxy::with(&conf).in_world(world) else {
+    let conf = "Bind {dir}/socket\nClusterServerPool {\n    Servers {\n        + redis.example:6379\n    }\n}\n";
+    let Some(start) = Proxy::with(conf).in_world(world) else {
         eprintln!("skipped: no namespaces");
         return;
     };
