@@ -7,16 +7,16 @@
 #   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll
-#   make targets    type-checks the BSDs and macOS, from Debian
 #   make commands   writes doc/commands.md anew
+#   make targets    type-checks the BSDs and macOS, from Linux
+#   make cross      links them, and runs aarch64, armv7, riscv64 and s390x: TARGETS="..."
 #   make install    below PREFIX and DESTDIR         make uninstall, make clean
+#   make image, deb, dist, port, formula             packages: conf/package/README.md
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
-BINDIR ?= $(PREFIX)/bin
-MANDIR ?= $(PREFIX)/share/man
-# For PREFIX=/usr say SYSCONFDIR=/etc as well.
-SYSCONFDIR ?= $(PREFIX)/etc
+# BINDIR, MANDIR and SYSCONFDIR follow from PREFIX and the system, unless they are given; see ci/install.sh.
+PLACES = PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" BINDIR="$(BINDIR)" MANDIR="$(MANDIR)" SYSCONFDIR="$(SYSCONFDIR)"
 SEEDS ?= 2000
 SECONDS ?= 60
 # What depends on readiness the most, for `make test`; `make platforms` runs all.
@@ -28,13 +28,23 @@ all:
 	@sh ci/need.sh cargo cc
 	$(CARGO) build --locked --release
 
-# Named by target, or the flags would also hit build scripts.
 static:
 	@sh ci/need.sh cargo cc
-	host=$$(rustc -vV | sed -n 's/^host: //p') && \
-	RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
-	    $(CARGO) build --locked --release --target "$$host" && \
-	ls -l "$(BUILT)/$$host/release/predixy"
+	@CARGO="$(CARGO)" sh ci/static.sh
+
+# What is made for others to install; each says where it is.
+image: static
+	@BINARY="$$(ls -t $(BUILT)/*-linux-*/release/predixy | head -1)" sh ci/image.sh
+
+deb: static
+	@BINARY="$$(ls -t $(BUILT)/*-linux-*/release/predixy | head -1)" sh ci/deb.sh
+
+dist:
+	@sh ci/need.sh cargo
+	@CARGO="$(CARGO)" sh ci/dist.sh
+
+port formula: dist
+	@ARCHIVE="$$(ls -t $(BUILT)/dist/predixy-*.tar.gz | head -1)" URL="$(URL)" sh ci/recipes.sh $@
 
 try: all
 	@sh ci/need.sh redis-server redis-cli
@@ -42,7 +52,7 @@ try: all
 
 test:
 	@sh ci/need.sh cargo cc clippy rustfmt redis-server redis-cli redis-benchmark
-	@sh ci/need.sh --wanted mandoc
+	@sh ci/need.sh --wanted mandoc shellcheck
 	$(MAKE) check
 	$(CARGO) test --locked --lib --bins --test tidy
 	$(CARGO) test --locked --test it -- --test-threads=4
@@ -67,6 +77,8 @@ check:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features sim -- -D warnings
 	if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*; fi
+	if command -v shellcheck >/dev/null; then shellcheck ci/*.sh conf/package/debian/* conf/service/freebsd && \
+	    shellcheck -s ksh conf/service/openbsd && shellcheck -s bash conf/completion/predixy.bash; fi
 
 sim:
 	SEEDS=$(SEEDS) $(CARGO) test --locked --profile sim --features sim --test sim
@@ -93,15 +105,17 @@ targets:
 	@sh ci/need.sh cargo
 	@CARGO="$(CARGO)" sh ci/targets.sh
 
+cross:
+	@sh ci/need.sh cargo cc redis-server redis-cli
+	@CARGO="$(CARGO)" sh ci/cross.sh $(TARGETS)
+
 install: all
-	@BINARY="$(BUILT)/release/predixy" BINDIR="$(DESTDIR)$(BINDIR)" MANDIR="$(DESTDIR)$(MANDIR)" \
-	    CONFDIR="$(DESTDIR)$(SYSCONFDIR)/predixy" sh ci/install.sh install
+	@BINARY="$(BUILT)/release/predixy" $(PLACES) sh ci/install.sh install
 
 uninstall:
-	@BINDIR="$(DESTDIR)$(BINDIR)" MANDIR="$(DESTDIR)$(MANDIR)" \
-	    CONFDIR="$(DESTDIR)$(SYSCONFDIR)/predixy" sh ci/install.sh uninstall
+	@$(PLACES) sh ci/install.sh uninstall
 
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-matrix platforms check sim compat commands fuzz bench targets install uninstall clean
+.PHONY: all static try test test-matrix platforms check sim compat commands fuzz bench targets install uninstall clean image deb dist port formula cross

@@ -76,7 +76,7 @@ as_root() {
     fi
 }
 
-# shellcheck disable=SC2086 # lists of words
+# shellcheck disable=SC2046,SC2086 # lists of words
 install_packages() {
     DEBIAN_FRONTEND=noninteractive
     export DEBIAN_FRONTEND
@@ -118,7 +118,7 @@ for program in $missing; do
     packages="$packages $(packages_of "$program")"
 done
 packages=$(echo "$packages" | tr ' ' '\n' | sort -u | tr '\n' ' ')
-packages=$(echo $packages)
+packages=${packages% }
 
 if [ "$manager" = none ]; then
     say "missing:$missing. No package manager that this script knows: please install them."

@@ -1,16 +1,15 @@
 #!/bin/sh
-# Type-checks predixy for systems that are not at hand: FreeBSD, NetBSD, OpenBSD, DragonFly BSD and macOS. From Linux;
-# `make targets` calls this.
+# Type-checks predixy for systems that are not at hand: FreeBSD (also with 32 bits), NetBSD, OpenBSD, DragonFly BSD, macOS,
+# and illumos as a Unix without a readiness of its own. From Linux; `make targets` calls this.
 #
 # It finds names, types and constants that such a system does not have. It links and runs nothing, so it says nothing
-# of behaviour. The standard library of those systems is compiled from its source, which must belong to the compiler:
-# Debian's packages rustc-web and rust-web-src are such a pair. Without them this is skipped, with status 0 and a line
-# that says so; TARGETS=must makes that a failure. The first run takes some minutes and 1 GB in the cache folder.
+# of behaviour. The standard library of those systems is compiled from its source, which must belong to the compiler, see
+# ci/rust_source.sh. Without that this is skipped, with status 0 and a line that says so; TARGETS=must makes that a
+# failure. The first run takes some minutes and 1.3 GB in the cache folder.
 set -eu
 
 targets="x86_64-unknown-freebsd x86_64-unknown-netbsd x86_64-unknown-openbsd x86_64-unknown-dragonfly
-    x86_64-apple-darwin aarch64-apple-darwin"
-packages="rustc-web rust-web-src"
+    x86_64-apple-darwin aarch64-apple-darwin x86_64-unknown-illumos i686-unknown-freebsd"
 
 say() { echo "targets: $*" >&2; }
 
@@ -20,32 +19,11 @@ skip() {
     exit 0
 }
 
-have_packages() {
-    for package in $packages; do
-        dpkg -s "$package" 2>/dev/null | grep -q '^Status: install ok installed' || return 1
-    done
-}
+# shellcheck source=ci/rust_source.sh
+. ci/rust_source.sh
+find_rust_source || skip "$rust_source_help"
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
-}
-
-# shellcheck disable=SC2086 # a list of words
-install_packages() {
-    DEBIAN_FRONTEND=noninteractive
-    export DEBIAN_FRONTEND
-    set -- apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $packages
-    as_root "$@" >&2 || { as_root apt-get update >&2 && as_root "$@" >&2; }
-}
-
-command -v dpkg >/dev/null 2>&1 || skip "this needs the packages $packages of Debian 12 or newer"
-if ! have_packages; then
-    say "installing $packages"
-    install_packages || skip "$packages cannot be installed. As root: apt-get install $packages"
-fi
-rustc=$(dpkg -L rustc-web | grep -m1 '/bin/rustc$') || skip "rustc-web has no rustc"
-
-RUSTC=$rustc
+RUSTC=$rust_source_rustc
 # Lets a stable compiler build its own standard library.
 RUSTC_BOOTSTRAP=1
 # Outside the tree, so that a new clone starts warm. The same flags each time, or everything is compiled anew.
@@ -65,6 +43,7 @@ status=0
 "${CARGO:-cargo}" check --locked --lib --bins -Zbuild-std=std,panic_abort -Zbuild-std-features= $options \
     >"$output" 2>&1 || status=$?
 grep -v '^warning: unable to find the .*SDK\|xcrun' "$output" >&2 || true
+# shellcheck disable=SC2016 # they are part of the text
 if [ $status != 0 ] || grep -q '^warning: `predixy`' "$output"; then
     say "FAILED: see above"
     exit 1

@@ -68,6 +68,8 @@ pub struct Conf {
     pub announce: Option<Address>,
     /// Where to answer `GET /metrics`; `None` is nowhere.
     pub metrics_bind: Option<Address>,
+    /// Who to become once everything is listened at, `user` or `user:group`.
+    pub user: Option<String>,
     /// How long a stop waits for what is in flight.
     pub shutdown_timeout_us: u64,
     /// Requests that took longer get into the slow log; `None` switches it off.
@@ -184,6 +186,7 @@ impl Conf {
             local_dc: None,
             announce: None,
             metrics_bind: None,
+            user: None,
             shutdown_timeout_us: 10_000_000,
             slowlog_slower_than_us: Some(10_000),
             slowlog_max_len: 128,

@@ -30,6 +30,7 @@ pub mod scan_cursor;
 pub mod script_cache;
 pub mod settings;
 pub mod reload;
+mod rights;
 pub mod hot_keys;
 pub mod slow_log;
 pub mod legacy;
@@ -103,14 +104,6 @@ impl Proxy {
         let upgrade = Upgrade::new(upgrade::Origin::find());
         let signals = Signals::install().map_err(|error| failed(format!("signal {error}")))?;
         let descriptors = resource::raise_descriptor_limit();
-        let logger = Logger::new(&log_settings(&conf)).map_err(|error| {
-            let path = conf.log.path.as_deref().unwrap_or("stdout".as_ref());
-            failed(format!("set log file {} fail {error}", path.display()))
-        })?;
-        let log = Log::new(Arc::clone(&logger));
-        for warning in &conf.warnings {
-            log_warn!(log, "{}", warning);
-        }
         let mut listeners = Vec::new();
         for Bind { address, .. } in &conf.binds {
             let inherited = predecessor.as_mut().and_then(|old| old.take_listener(address));
@@ -119,7 +112,6 @@ impl Proxy {
                 None => ListenSocket::bind(address)
                     .map_err(|error| failed(format!("socket bind to {address} fail {error}")))?,
             };
-            log_notice!(log, "predixy listen in {}", address);
             listeners.push((address.clone(), listener));
         }
         let mut metrics = None;
@@ -131,6 +123,21 @@ impl Proxy {
                     .map_err(|error| failed(format!("MetricsBind to {address} fail {error}")))?,
             };
             metrics = Some((address.clone(), listener));
+        }
+        let confined = rights::give_up(&conf)?;
+        let logger = Logger::new(&log_settings(&conf)).map_err(|error| {
+            let path = conf.log.path.as_deref().unwrap_or("stdout".as_ref());
+            failed(format!("set log file {} fail {error}", path.display()))
+        })?;
+        let log = Log::new(Arc::clone(&logger));
+        for warning in &conf.warnings {
+            log_warn!(log, "{}", warning);
+        }
+        if let Err(error) = confined {
+            log_warn!(log, "predixy could not give up what it does not need:{}", error);
+        }
+        for bind in &conf.binds {
+            log_notice!(log, "predixy listen in {}", bind.address);
         }
         let (shared, recorders) = share(conf, logger, descriptors)
             .map_err(|error| failed(format!("handler waker fail {error}")))?;

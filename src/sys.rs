@@ -40,6 +40,8 @@ pub mod handover;
 pub mod service;
 #[cfg_attr(feature = "sim", path = "sys/sim/terminal.rs")]
 pub mod terminal;
+#[cfg_attr(feature = "sim", path = "sys/sim/privileges.rs")]
+pub mod privileges;
 #[cfg(feature = "sim")]
 pub mod sim;
 
@@ -88,6 +90,6 @@ mod contract;
 pub use connect_socket::connect;
 pub use listen_socket::{ListenGuard, ListenSocket};
 pub use multiplexor::Multiplexor;
-pub use shapes::{Endpoint, Event, Peer, Progress, Token};
+pub use shapes::{Endpoint, Event, Peer, Places, Progress, Token};
 pub use socket::Socket;
 pub use waker::Waker;

@@ -17,6 +17,7 @@ impl Conf {
         self.worker_threads = old.worker_threads;
         self.buf_size = old.buf_size;
         self.metrics_bind.clone_from(&old.metrics_bind);
+        self.user.clone_from(&old.user);
         keep_in_pool(&mut self.pool, &old.pool, &mut kept);
         kept
     }

@@ -216,6 +216,7 @@ pub const GLOBAL: &[Setting<Conf>] = &[
     row("ShutdownTimeout",   Duration(field!(shutdown_timeout_us)),           "10s",          Online),
     row("AnnounceAddr",      Own(own::read_announce, own::show_announce),     "",             Online),
     row("MetricsBind",       Own(own::read_metrics, own::show_metrics),       "",             Restart),
+    row("User",              Name(field!(user)),                              "",             Restart),
     row("SlowlogLogSlowerThan", Own(own::read_slowlog, own::show_slowlog),    "10000",        Online),
     row("SlowlogMaxLen",     Integer(field!(slowlog_max_len), 0..=1_000_000), "128",          Online),
 ];

@@ -13,6 +13,8 @@ use crate::base::address::Address;
 #[cfg_attr(feature = "sim", path = "contract/sim_support.rs")]
 #[cfg_attr(not(feature = "sim"), path = "contract/real_support.rs")]
 mod support;
+#[cfg(all(target_os = "linux", not(feature = "sim")))]
+mod old_kernel;
 
 /// Long enough for a busy machine; only a test that fails waits for it.
 const PATIENCE_US: u64 = 10_000_000;

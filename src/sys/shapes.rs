@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What came of reading from a socket or writing to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,4 +112,11 @@ pub struct Usage {
     pub system_us: u64,
     /// The most memory that was ever resident.
     pub max_resident_bytes: u64,
+}
+
+/// Where in the file system a process has something to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// Folders that it makes files in.
+    pub written: &'a [&'a Path],
 }

@@ -1,4 +1,4 @@
-//! The scripts that people meet first: `make try` and `make install`.
+//! The scripts that people meet first: `make try` and `make install`, and what is installed.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -60,37 +60,186 @@ fn make_try_starts_a_cluster_and_removes_everything() {
     }
 }
 
-/// Runs `ci/install.sh` for a folder and tells what it printed.
-fn install(what: &str, root: &Path) -> String {
+/// Runs `ci/install.sh` for a folder in the place of `/`, laid out for `system`; what it printed.
+fn install(what: &str, system: &str, root: &Path) -> String {
     let mut command = Command::new("sh");
     command.arg(script("install.sh")).arg(what).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command.env("BINARY", crate::support::binary());
-    for (name, folder) in [("BINDIR", "bin"), ("MANDIR", "man"), ("CONFDIR", "etc/predixy")] {
-        command.env(name, root.join(folder));
-    }
+    command.env("BINARY", crate::support::binary()).env("SYSTEM", system).env("DESTDIR", root);
     let output = command.output().expect("sh");
     assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// All files below a folder, by their paths in it.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).expect("a folder").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                let path = entry.path();
+                found.push(path.strip_prefix(folder).unwrap().to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    found
 }
 
 #[test]
 fn install_never_touches_a_changed_configuration() {
     let scratch = Scratch::new("install");
     let root = scratch.path();
-    assert_eq!(install("install", root), "");
-    assert_eq!(entries(&root.join("bin")), ["predixy"]);
-    let conf = root.join("etc/predixy/predixy.conf");
-    if !conf.exists() {
-        eprintln!("skipped: no sample files yet");
+    assert_eq!(install("install", "Linux", root), "");
+    let first = files(root);
+    let conf = root.join("usr/local/etc/predixy/predixy.conf");
+    assert_eq!(install("install", "Linux", root), "", "what is unchanged is no news");
+    fs::write(&conf, "Name mine\n").unwrap();
+    assert!(install("install", "Linux", root).contains("kept"));
+    assert_eq!(fs::read_to_string(&conf).unwrap(), "Name mine\n");
+    assert!(root.join("usr/local/etc/predixy/predixy.conf.new").exists());
+    assert_eq!(files(root).len(), first.len() + 1);
+    assert!(install("uninstall", "Linux", root).contains("kept"));
+    assert_eq!(files(root), ["usr/local/etc/predixy/predixy.conf"]);
+}
+
+#[test]
+fn install_knows_the_layout_of_each_system_and_uninstall_leaves_nothing() {
+    let layouts = [
+        (
+            "Linux",
+            "usr/local/lib/systemd/system/predixy.service",
+            "usr/local/share/man",
+            "usr/local/etc",
+        ),
+        ("FreeBSD", "usr/local/etc/rc.d/predixy", "usr/local/share/man", "usr/local/etc"),
+        ("OpenBSD", "etc/rc.d/predixy", "usr/local/man", "etc"),
+        (
+            "Darwin",
+            "usr/local/share/examples/predixy/org.predixy.plist",
+            "usr/local/share/man",
+            "usr/local/etc",
+        ),
+    ];
+    for (system, service, manual, etc) in layouts {
+        let scratch = Scratch::new("layout");
+        let root = scratch.path();
+        assert_eq!(install("install", system, root), "");
+        let found = files(root);
+        let conf = format!("{etc}/predixy/predixy.conf");
+        let pages = [format!("{manual}/man8/predixy.8"), format!("{manual}/man5/predixy.conf.5")];
+        for file in [service, "usr/local/bin/predixy", &conf]
+            .into_iter()
+            .chain(pages.iter().map(|page| page.as_str()))
+        {
+            assert!(found.iter().any(|found| found == file), "{system}: no {file} in {found:?}");
+        }
+        let text = fs::read_to_string(root.join(service)).unwrap();
+        assert!(!text.contains("@BINDIR@") && !text.contains("@CONFDIR@"), "{text}");
+        assert!(text.contains("/usr/local/bin/predixy"), "{text}");
+        assert!(text.contains(&format!("/{conf}")), "{text}");
+        let version = Command::new(root.join("usr/local/bin/predixy")).arg("-v").output().unwrap();
+        assert!(version.status.success(), "{version:?}");
+        assert_eq!(install("uninstall", system, root), "");
+        assert_eq!(files(root), [""; 0], "{system}");
+    }
+}
+
+#[test]
+fn the_unit_is_one_that_systemd_understands() {
+    if !program_exists("systemd-analyze") {
+        eprintln!("skipped: no systemd-analyze");
         return;
     }
-    assert_eq!(install("install", root), "", "what is unchanged is no news");
-    fs::write(&conf, "Name mine\n").unwrap();
-    assert!(install("install", root).contains("kept"));
-    assert_eq!(fs::read_to_string(&conf).unwrap(), "Name mine\n");
-    assert!(root.join("etc/predixy/predixy.conf.new").exists());
-    assert!(install("uninstall", root).contains("kept"));
-    assert_eq!(entries(&root.join("etc/predixy")), ["predixy.conf"]);
-    assert_eq!(entries(&root.join("bin")), [""; 0]);
-    assert_eq!(entries(&root.join("man/man5")), [""; 0]);
+    let scratch = Scratch::new("unit");
+    let prefix = scratch.path().join("usr");
+    let mut command = Command::new("sh");
+    command.arg(script("install.sh")).arg("install").current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env("BINARY", crate::support::binary()).env("SYSTEM", "Linux").env("PREFIX", &prefix);
+    assert!(command.output().expect("sh").status.success());
+    let mut verify = Command::new("systemd-analyze");
+    verify.args(["verify", "--man=no"]).arg(prefix.join("lib/systemd/system/predixy.service"));
+    let output = verify.output().expect("systemd-analyze");
+    // It is content with an unknown key, but not silent.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn scripts_can_be_read_by_their_shells() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut checked = 0;
+    let folders = ["ci", "conf/package/debian", "conf/service", "conf/completion"];
+    for path in folders.iter().flat_map(|folder| {
+        let folder = root.join(folder);
+        entries(&folder).into_iter().map(move |name| folder.join(name))
+    }) {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy();
+        let shell = match text.lines().next().unwrap_or_default() {
+            // The Korn shell of OpenBSD; what is said here, any shell of that family reads.
+            "#!/bin/sh" | "#!/bin/ksh" => "sh",
+            "#compdef predixy" => "zsh",
+            _ if name.ends_with(".bash") => "bash",
+            _ if name.ends_with(".fish") => "fish",
+            _ => continue,
+        };
+        if program_exists(shell) {
+            let output = Command::new(shell).arg("-n").arg(&path).output().unwrap();
+            assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 10, "{checked}");
+}
+
+/// Every option that help tells of can be completed.
+#[test]
+fn completions_know_all_options() {
+    let help = Command::new(crate::support::binary()).arg("-h").output().unwrap();
+    let help = String::from_utf8_lossy(&help.stderr).into_owned();
+    let words = help.split(|c: char| c.is_whitespace() || "[],".contains(c));
+    let options = words.filter(|word| word.len() > 1 && word.starts_with('-'));
+    let options: Vec<&str> = options.map(|word| word.split('=').next().unwrap()).collect();
+    assert!(options.len() > 6, "{help}");
+    for file in ["predixy.bash", "_predixy", "predixy.fish"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/completion").join(file);
+        let text = fs::read_to_string(path).unwrap();
+        for option in &options {
+            let name = option.trim_start_matches('-');
+            let known = match (file, option.starts_with("--")) {
+                ("predixy.fish", true) => text.contains(&format!("--long-option {name} ")),
+                ("predixy.fish", false) => text.contains(&format!("--short-option {name} ")),
+                _ => text.contains(option),
+            };
+            assert!(known, "{file} does not know {option}");
+        }
+    }
+}
+
+#[test]
+fn completion_for_bash_offers_what_fits() {
+    if !program_exists("bash") {
+        eprintln!("skipped: no bash");
+        return;
+    }
+    let complete = |words: &str| {
+        let script = format!(
+            "cd {}; source conf/completion/predixy.bash; COMP_WORDS=({words}); \
+             COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _predixy 2>/dev/null; echo ${{COMPREPLY[*]}}",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let output = Command::new("bash").arg("-c").arg(script).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(complete("predixy --c"), "--check");
+    assert_eq!(complete("predixy conf/predi"), "conf/predixy.conf");
+    assert_eq!(complete("predixy -t conf/clus"), "conf/cluster.conf");
+    assert_eq!(complete("predixy a.conf --W"), "--WorkerThreads=");
+    assert_eq!(complete("predixy a.conf --WorkerThreads = a"), "auto");
+    assert_eq!(complete("predixy a.conf --Bind = conf/predi"), "conf/predixy.conf");
+    assert_eq!(complete("predixy -h --"), "");
 }

@@ -60,6 +60,7 @@ mod shutdown;
 mod single_key;
 mod slow_clients;
 mod slow_log;
+mod small_hosts;
 mod standalone_pool;
 mod streams;
 mod timeouts;

@@ -5,6 +5,8 @@
 //! goes on after a failure and only names the seeds that fail. `THREADS=n` says how many run at
 //! a time.
 
+#![allow(clippy::print_stdout, reason = "a survey names the seeds that fail")]
+
 mod plan;
 mod wire;
 mod data;

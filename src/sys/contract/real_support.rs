@@ -117,7 +117,7 @@ fn a_socket_file_of_somebody_else_outlives_our_listener() {
 }
 
 #[test]
-fn descriptors_do_not_survive_an_exec_and_never_block() {
+pub(super) fn descriptors_do_not_survive_an_exec_and_never_block() {
     use std::os::fd::{AsFd, AsRawFd};
     let (client, server) = pair();
     let listener = ListenSocket::bind(&loopback()).unwrap();

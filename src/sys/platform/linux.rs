@@ -8,6 +8,8 @@ pub(in crate::sys) mod descriptor;
 pub(in crate::sys) mod transfer;
 #[path = "../no_attempts.rs"]
 pub(in crate::sys) mod attempts;
+#[path = "../confine_linux.rs"]
+pub(in crate::sys) mod confine;
 
 #[path = "linux_names.rs"]
 mod names;

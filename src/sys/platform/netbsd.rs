@@ -8,6 +8,8 @@ pub(in crate::sys) mod descriptor;
 pub(in crate::sys) mod transfer;
 #[path = "../no_attempts.rs"]
 pub(in crate::sys) mod attempts;
+#[path = "../confine_nothing.rs"]
+pub(in crate::sys) mod confine;
 
 /// A write to a broken connection is to be an error, not a signal.
 pub(in crate::sys) const SEND_FLAGS: libc::c_int = libc::MSG_NOSIGNAL;

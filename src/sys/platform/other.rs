@@ -10,6 +10,8 @@ pub(in crate::sys) mod descriptor;
 pub(in crate::sys) mod transfer;
 #[path = "../attempts.rs"]
 pub(in crate::sys) mod attempts;
+#[path = "../confine_nothing.rs"]
+pub(in crate::sys) mod confine;
 
 /// A write to a broken connection is to be an error, not a signal: SIGPIPE is ignored anyway.
 pub(in crate::sys) const SEND_FLAGS: libc::c_int = 0;

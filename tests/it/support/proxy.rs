@@ -54,6 +54,7 @@ pub struct Start<'a> {
     program: Option<PathBuf>,
     descriptor_limit: Option<u32>,
     hosts: Option<&'a str>,
+    world: Option<&'a str>,
 }
 
 impl Proxy {
@@ -83,6 +84,7 @@ impl Proxy {
             program: None,
             descriptor_limit: None,
             hosts: None,
+            world: None,
         }
     }
 
@@ -288,6 +290,17 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// Lets it live where these shell commands were run before, in a mount and a network namespace
+    /// of its own. `None` where the system does not allow that, or the commands fail.
+    #[track_caller]
+    pub fn in_world(mut self, commands: &'a str) -> Option<Start<'a>> {
+        let mut command = Command::new("unshare");
+        command.args(WORLD).args(["sh", "-c", commands]);
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        self.world = Some(commands);
+        status.is_ok_and(|status| status.success()).then_some(self)
+    }
+
     /// Like `start`, unless the system does not let it have names of its own.
     #[track_caller]
     pub fn try_start_in_namespace(self) -> Option<Proxy> {
@@ -334,14 +347,19 @@ impl<'a> Start<'a> {
         let output = File::create(scratch.path().join("output")).expect("a file for the output");
         let limit =
             self.descriptor_limit.map_or(String::new(), |limit| format!("ulimit -n {limit}; "));
-        let mut command = Command::new(if self.hosts.is_some() { "unshare" } else { "sh" });
+        let apart = self.hosts.is_some() || self.world.is_some();
+        let mut command = Command::new(if apart { "unshare" } else { "sh" });
+        let world = self.world.map_or(String::new(), |commands| {
+            command.args(WORLD).arg("sh");
+            format!("{{ {commands}; }} && ")
+        });
         let mount = self.hosts.map_or(String::new(), |hosts| {
             scratch.write("hosts", hosts);
             command.args(["--mount", "sh"]);
             format!("{MOUNT} && ")
         });
         command
-            .args(["-c", &format!(r#"{limit}{mount}exec "$@""#), "sh"])
+            .args(["-c", &format!(r#"{limit}{world}{mount}exec "$@""#), "sh"])
             .arg(self.program.clone().unwrap_or_else(binary))
             .arg(path)
             .args(&self.arguments);
@@ -381,6 +399,10 @@ impl fmt::Display for Address {
 
 /// What the log says before the id of a process that takes over.
 const TAKEN_OVER: &str = "upgrade succ, process ";
+
+/// What a world of its own has for itself.
+const WORLD: [&str; 2] = ["--mount", "--net"];
+
 /// Makes the file `hosts` of the current folder what the system looks names up in.
 const MOUNT: &str = "mount --bind hosts /etc/hosts";
 
