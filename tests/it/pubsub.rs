@@ -322,6 +322,28 @@ fn what_is_published_after_the_confirmation_is_seen() {
     });
 }
 
+#[test]
+fn no_message_comes_before_its_confirmation() {
+    AnyPool::each(|pool| {
+        let mut publisher = pool.proxy.client();
+        // Somebody else is subscribed already, in both threads, so that there is nothing to wait for
+        // but that.
+        let _others: Vec<Client> =
+            (0..4).map(|_| subscriber(&pool.proxy, "SUBSCRIBE", &["before"])).collect();
+        for _ in 0..100 {
+            let mut client = pool.proxy.client();
+            let requests =
+                [wire(&["PUBLISH", "before", "early"]), wire(&["SUBSCRIBE", "before"])].concat();
+            client.send(requests);
+            assert_eq!(client.reply(), int(2));
+            assert_eq!(client.reply(), confirmed("subscribe", "before", 1));
+            assert_eq!(publisher.line("PUBLISH before late"), int(2));
+            // The early one may still have been on its way to the others.
+            while client.reply() != message("before", "late") {}
+        }
+    });
+}
+
 /// A server that confirms nothing before somebody subscribes to `go`.
 fn reluctant() -> FakeServer {
     let held = Mutex::new(Vec::new());

@@ -107,6 +107,29 @@ fn a_server_that_comes_back_at_once_is_subscribed_to_again() {
 }
 
 #[test]
+fn in_a_pause_a_server_may_be_away_for_as_long_as_it_likes() {
+    if original_differs("knows no pause") {
+        return;
+    }
+    let mut server = RedisServer::start();
+    let pool = groups_conf(&[server.address()]).replace("fixed", "fixed\n    ServerTimeout 100ms");
+    let proxy = Proxy::start(&format!("WorkerThreads 1\n{pool}"));
+    let mut reader = proxy.client();
+    subscribe(&mut reader, "SUBSCRIBE", &["pause"]);
+    let mut admin = proxy.client();
+    assert_eq!(admin.line("PROXY PAUSE"), ok());
+    server.kill();
+    let failures = || proxy.log().matches("connect fail").count();
+    wait_until(SOON, "much more time to pass than it would have otherwise", || failures() > 5);
+    server.restart();
+    wait_until(SOON, "it to be subscribed to again", || {
+        server.client().line("PUBLISH pause x").number() == 1
+    });
+    assert_eq!(reader.reply().elements()[2], bulk("x"));
+    assert_eq!(admin.line("PROXY RESUME"), ok());
+}
+
+#[test]
 fn who_has_missed_too_much_is_disconnected() {
     if original_differs("subscribers have connections of their own, which end") {
         return;

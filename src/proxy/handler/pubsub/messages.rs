@@ -73,7 +73,7 @@ impl Handler {
                 Ok(Some(end)) => at + end,
                 Ok(None) => break,
                 Err(error) => {
-                    self.pass_on(scratch, run.take());
+                    self.hand_out(scratch, run.take());
                     return self.lose_link(id, Loss::Protocol(error.to_string()));
                 }
             };
@@ -82,7 +82,7 @@ impl Handler {
             match &mut run {
                 Some(run) if run.takes(scratch, message) => run.starts.push(begin),
                 _ => {
-                    self.pass_on(scratch, run.take());
+                    self.hand_out(scratch, run.take());
                     match head_of(message) {
                         Some((kind, name)) => run = self.begin_run(server, kind, message, name),
                         None if self.take_answer(id, message) => {}
@@ -100,7 +100,7 @@ impl Handler {
             begin = end;
             at = end;
         }
-        self.pass_on(scratch, run);
+        self.hand_out(scratch, run);
         let Some(link) = self.links.get_mut(id) else { return };
         let released = link.awaiting.front().map_or(link.log.end(), |front| front.offset);
         link.log.release(released);
@@ -204,7 +204,7 @@ impl Handler {
     }
 
     /// Passes a run on.
-    fn pass_on(&mut self, scratch: &[u8], run: Option<Run>) {
+    fn hand_out(&mut self, scratch: &[u8], run: Option<Run>) {
         let Some(run) = run else { return };
         let begin = run.starts.first().copied().unwrap_or(run.end);
         let mut pushes = std::mem::take(&mut self.pubsub.pushes);
