@@ -13,6 +13,6 @@ pub mod request_log;
 pub mod shelf;
 
 pub use alloc::{Buffer, BufferPool, MemoryGauge};
-pub use outbox::{Flushed, Outbox};
+pub use outbox::{Flushed, Outbox, SharedBlock};
 pub use request_log::RequestLog;
 pub use shelf::{Shelf, ShelfRange};

@@ -3,7 +3,8 @@
 //! [`Proxy`] builds what all threads share, starts one thread for each handler and waits for
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
 //! `lane` which connections a client's requests travel on, `greeting` what servers say to HELLO, `request` what is in flight, `recent_writes` what a client may not read from a replica,
-//! `session` what a client is in the middle of, `profile` what few of them say about themselves, `accept_connection` a client, `connect_connection` and its pool
+//! `session` what a client is in the middle of, `profile` what few of them say about themselves,
+//! `subscriptions` who is subscribed to what and `seats` where we are for them, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
 //! become one, `cluster_view` the cluster as which we present ourselves, `command_filter` hides
 //! what is disabled, `giants` what is too large to share a link, `handler` the loop that moves
@@ -20,6 +21,8 @@ pub mod request;
 pub mod recent_writes;
 pub mod session;
 pub mod profile;
+pub mod seats;
+pub mod subscriptions;
 pub mod merge;
 pub mod whole;
 pub mod accept_connection;

@@ -1,5 +1,7 @@
 //! Patterns as Redis has them: `*`, `?`, `[a-z]`, `[^x]` and `\` before what is meant literally.
 
+use std::collections::BTreeSet;
+
 /// Whether `text` is of the form of `pattern`, whatever the case of its letters.
 ///
 /// It takes at most the product of both lengths: of several asterisks only the last one that was
@@ -24,6 +26,27 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
         }
     }
     pattern[pattern_at..].iter().all(|byte| *byte == b'*')
+}
+
+/// Whether some text that begins with `prefix` may be of the form of `pattern`, whatever the case of
+/// its letters. Never wrong when it says no.
+#[must_use]
+pub fn may_begin_with(pattern: &[u8], prefix: &[u8]) -> bool {
+    // Wherever in the pattern one can be after what was read of the prefix.
+    let mut places = BTreeSet::from([0]);
+    for byte in prefix {
+        let mut next = BTreeSet::new();
+        for mut at in places {
+            // An asterisk may stand for this byte and more, or for nothing more.
+            while pattern.get(at) == Some(&b'*') {
+                next.insert(at);
+                at += 1;
+            }
+            next.extend(match_one(pattern, at, *byte));
+        }
+        places = next;
+    }
+    !places.is_empty()
 }
 
 /// Where the pattern goes on if what is at `at` stands for `byte`.
@@ -106,6 +129,17 @@ mod tests {
         check("[ab", &["a", "b"], &["c"]);
         check("\\*", &["*"], &["a"]);
         check("a\\", &["a\\"], &["a"]);
+    }
+
+    #[test]
+    fn what_a_pattern_can_begin_with_is_found_out() {
+        for good in ["*", "ab*", "abcd", "a?c*", "a[bx]*", "*x", "**d", "a*z", "\\abc", "?*?*"] {
+            assert!(may_begin_with(good.as_bytes(), b"abc"), "{good}");
+        }
+        for bad in ["", "ab", "b*", "a[xy]*", "a?d*", "x*", "??", "a\\*"] {
+            assert!(!may_begin_with(bad.as_bytes(), b"abc"), "{bad}");
+        }
+        assert!(may_begin_with(&b"*".repeat(1000), b"abc"));
     }
 
     #[test]

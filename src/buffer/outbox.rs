@@ -1,10 +1,12 @@
 //! What a client has yet to read.
 //!
 //! Small replies are copied together, so that one write sends them all. When a client reads
-//! slower than it asks, the outbox becomes a chain. It knows sockets only to write to them.
+//! slower than it asks, the outbox becomes a chain. What many clients get, and is long, is a link
+//! that all their chains share. It knows sockets only to write to them.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::rc::Rc;
 
 use super::{Buffer, BufferPool};
 use crate::sys::{Progress, Socket};
@@ -14,8 +16,18 @@ use crate::sys::{Progress, Socket};
 pub struct Outbox {
     // Nearly always one buffer is enough, and a chain of one would be an allocation of its own.
     first: Option<Buffer>,
-    rest: VecDeque<Buffer>,
+    rest: VecDeque<Piece>,
     length: usize,
+}
+
+/// Bytes that several outboxes send; the memory goes back with the last of them.
+pub type SharedBlock = Rc<Buffer>;
+
+/// One link of the chain.
+enum Piece {
+    Own(Buffer),
+    /// Where in the block the unsent bytes begin; they go on to its end.
+    Shared(SharedBlock, usize),
 }
 
 /// How a flush ended.
@@ -48,6 +60,13 @@ impl Outbox {
         usize::from(self.first.is_some()) + self.rest.len()
     }
 
+    /// All that waits, for tests.
+    #[cfg(test)]
+    pub fn contents(&self) -> Vec<u8> {
+        let first = self.first.iter().map(Buffer::filled);
+        first.chain(self.rest.iter().map(Piece::bytes)).flatten().copied().collect()
+    }
+
     /// Puts `bytes` at the end.
     #[inline]
     pub fn append(&mut self, pool: &BufferPool, bytes: &[u8]) {
@@ -56,7 +75,8 @@ impl Outbox {
             Some(first) if self.rest.is_empty() && bytes.len() <= first.room() => {
                 first.push(bytes);
             }
-            None if bytes.len() <= LINK => {
+            // The length is that of these bytes: nothing stands before them.
+            None if bytes.len() <= LINK && self.length == bytes.len() => {
                 let mut first = pool.take(bytes.len());
                 first.push(bytes);
                 self.first = Some(first);
@@ -69,8 +89,14 @@ impl Outbox {
     fn append_slowly(&mut self, pool: &BufferPool, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let last = match self.rest.back_mut() {
-                Some(last) => last,
-                None => self.first.get_or_insert_with(|| pool.take(bytes.len().min(LINK))),
+                Some(Piece::Own(last)) => last,
+                None if self.first.is_some() || self.length == bytes.len() => {
+                    self.first.get_or_insert_with(|| pool.take(bytes.len().min(LINK)))
+                }
+                _ => {
+                    self.rest.push_back(Piece::Own(pool.take(bytes.len().min(LINK))));
+                    continue;
+                }
             };
             if last.room() < bytes.len() && last.capacity() < LINK {
                 let wanted = bytes.len().min(LINK - last.len());
@@ -80,22 +106,34 @@ impl Outbox {
             last.push(&bytes[..length]);
             bytes = &bytes[length..];
             if !bytes.is_empty() {
-                self.rest.push_back(pool.take(LINK));
+                self.rest.push_back(Piece::Own(pool.take(LINK)));
             }
+        }
+    }
+
+    /// Puts what is in `block` from `from` on at the end, without copying it.
+    pub fn append_shared(&mut self, block: &SharedBlock, from: usize) {
+        if from < block.len() {
+            self.length += block.len() - from;
+            self.rest.push_back(Piece::Shared(Rc::clone(block), from));
         }
     }
 
     /// Moves all of `other` to the end of this one, without copying what is long.
     pub fn append_outbox(&mut self, pool: &BufferPool, other: Outbox) {
-        for buffer in other.first.into_iter().chain(other.rest) {
-            if buffer.len() < LINK / 4 {
-                self.append(pool, buffer.filled());
-            } else if self.first.is_none() {
-                self.length += buffer.len();
-                self.first = Some(buffer);
-            } else {
-                self.length += buffer.len();
-                self.rest.push_back(buffer);
+        for piece in other.first.into_iter().map(Piece::Own).chain(other.rest) {
+            match piece {
+                Piece::Own(buffer) if buffer.len() < LINK / 4 => {
+                    self.append(pool, buffer.filled());
+                }
+                Piece::Own(buffer) if self.length == 0 => {
+                    self.length = buffer.len();
+                    self.first = Some(buffer);
+                }
+                piece => {
+                    self.length += piece.bytes().len();
+                    self.rest.push_back(piece);
+                }
             }
         }
     }
@@ -130,16 +168,30 @@ impl Outbox {
     /// # Errors
     ///
     /// As the socket reports them: the connection is lost.
+    #[inline]
     pub fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
-        while let Some(first) = &self.first {
-            let progress = if self.rest.is_empty() {
-                socket.write(first.filled())?
-            } else {
-                let waiting = self.first.iter().chain(&self.rest).take(SLICES_MAX);
-                let slices: Vec<_> = waiting.map(|buffer| IoSlice::new(buffer.filled())).collect();
-                socket.write_vectored(&slices)?
-            };
-            match progress {
+        match &self.first {
+            Some(first) if self.rest.is_empty() => match socket.write(first.filled())? {
+                Progress::Moved(length) if length == self.length => {
+                    (self.first, self.length) = (None, 0);
+                    Ok(Flushed::All)
+                }
+                Progress::Moved(length) => {
+                    self.sent(length);
+                    self.flush_chain(socket)
+                }
+                Progress::WouldBlock => Ok(Flushed::Blocked),
+                Progress::Closed => Err(io::ErrorKind::WriteZero.into()),
+            },
+            None if self.rest.is_empty() => Ok(Flushed::All),
+            _ => self.flush_chain(socket),
+        }
+    }
+
+    #[cold]
+    fn flush_chain(&mut self, socket: &Socket) -> io::Result<Flushed> {
+        while self.length > 0 {
+            match self.write_chain(socket)? {
                 Progress::Moved(length) => self.sent(length),
                 Progress::WouldBlock => return Ok(Flushed::Blocked),
                 Progress::Closed => return Err(io::ErrorKind::WriteZero.into()),
@@ -148,18 +200,50 @@ impl Outbox {
         Ok(Flushed::All)
     }
 
+    fn write_chain(&self, socket: &Socket) -> io::Result<Progress> {
+        let first = self.first.as_ref().map(Buffer::filled);
+        let waiting = first.into_iter().chain(self.rest.iter().map(Piece::bytes));
+        let slices: Vec<_> = waiting.take(SLICES_MAX).map(IoSlice::new).collect();
+        socket.write_vectored(&slices)
+    }
+
     fn sent(&mut self, mut length: usize) {
         self.length -= length;
-        while let Some(first) = &mut self.first {
+        if let Some(first) = &mut self.first {
             if length < first.len() {
-                first.consume(length);
-                return;
+                return first.consume(length);
             }
             length -= first.len();
-            self.first = self.rest.pop_front();
+            self.first = None;
         }
-        if self.rest.capacity() > 0 {
+        while let Some(piece) = self.rest.front_mut() {
+            let waiting = piece.bytes().len();
+            if length < waiting {
+                match piece {
+                    Piece::Own(buffer) => buffer.consume(length),
+                    Piece::Shared(_, from) => *from += length,
+                }
+                break;
+            }
+            length -= waiting;
+            self.rest.pop_front();
+        }
+        if let Some(Piece::Own(_)) = self.rest.front()
+            && let Some(Piece::Own(buffer)) = self.rest.pop_front()
+        {
+            self.first = Some(buffer);
+        }
+        if self.rest.is_empty() && self.rest.capacity() > 0 {
             self.rest = VecDeque::new();
+        }
+    }
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Own(buffer) => buffer.filled(),
+            Piece::Shared(block, from) => &block.filled()[*from..],
         }
     }
 }
@@ -169,12 +253,7 @@ mod tests {
     use super::*;
 
     fn contents(outbox: &Outbox) -> Vec<u8> {
-        outbox
-            .first
-            .iter()
-            .chain(&outbox.rest)
-            .flat_map(|buffer| buffer.filled().to_vec())
-            .collect()
+        outbox.contents()
     }
 
     fn pattern(length: usize) -> Vec<u8> {
@@ -215,6 +294,63 @@ mod tests {
             outbox.append(&pool, b"end");
             assert_eq!(outbox.len(), one + two + 3);
             assert!(contents(&outbox) == [&first[..], &second, b"end"].concat());
+        }
+    }
+
+    #[test]
+    fn a_shared_block_is_sent_by_all_and_copied_by_none() {
+        let pool = BufferPool::new(Default::default());
+        let bytes = pattern(100_000);
+        let mut block = pool.take(bytes.len());
+        block.push(&bytes);
+        let block = SharedBlock::new(block);
+        let held = pool.bytes();
+        let mut want = b"head".to_vec();
+        want.extend_from_slice(&bytes[1..]);
+        want.extend_from_slice(b"tail");
+        want.extend_from_slice(&bytes);
+        let mut outboxes: Vec<Outbox> = (0..50).map(|_| Outbox::default()).collect();
+        for outbox in &mut outboxes {
+            outbox.append(&pool, b"head");
+            outbox.append_shared(&block, 1);
+            outbox.append(&pool, b"tail");
+            outbox.append_shared(&block, 0);
+            assert_eq!(outbox.len(), want.len());
+            assert!(contents(outbox) == want);
+        }
+        assert!(pool.bytes() - held <= 50 * 2 * 1024, "only the small pieces are copied");
+        for (step, outbox) in (1..).zip(&mut outboxes) {
+            let mut seen = 0;
+            while !outbox.is_empty() {
+                let length = outbox.len().min(step * 1999);
+                outbox.sent(length);
+                seen += length;
+                assert!(contents(outbox) == want[seen..], "in steps of {step} * 1999");
+            }
+            assert!(outbox.first.is_none() && outbox.rest.capacity() == 0, "holds memory");
+        }
+        drop(block);
+        assert_eq!(pool.bytes(), pool.spare_bytes() as u64);
+    }
+
+    #[test]
+    fn what_comes_behind_a_shared_block_stays_behind_it() {
+        let pool = BufferPool::new(Default::default());
+        let mut block = pool.take(10);
+        block.push(b"shared");
+        let block = SharedBlock::new(block);
+        for long in [1, 70_000] {
+            let (mut outbox, mut other) = (Outbox::default(), Outbox::default());
+            let own = pattern(long);
+            other.append_shared(&block, 0);
+            other.append(&pool, &own);
+            other.append_shared(&block, 6);
+            outbox.append_outbox(&pool, other);
+            outbox.append(&pool, &own);
+            assert!(contents(&outbox) == [&b"shared"[..], &own, &own].concat());
+            outbox.sent(3);
+            outbox.append(&pool, b"end");
+            assert!(contents(&outbox) == [&b"red"[..], &own, &own, b"end"].concat());
         }
     }
 }

@@ -65,6 +65,8 @@ pub struct AcceptConnection {
     pub ended: bool,
     /// It is on the handler's list of clients to look after at the end of the turn.
     pub listed: bool,
+    /// It is subscribed to something, or about to be, see `subscriptions.rs`.
+    pub subscribes: bool,
     pending: VecDeque<Pending>,
     /// The number of the request whose reply is first in line.
     first: u32,
@@ -99,12 +101,14 @@ impl Intake {
 
 /// A place in line for one reply.
 enum Pending {
-    /// The reply has yet to come; if this is the first place, parts of it may have gone already.
+    /// The reply has yet to come.
     Waiting,
     /// The same, but the client does not want it.
     Muted,
     /// It came before its turn, and the client does not want it.
     Dropped,
+    /// It is the first in line, and parts of the reply have gone already.
+    Begun,
     /// It came before its turn.
     OnShelf(ShelfRange),
     /// It came, or is coming, before its turn, and is large.
@@ -143,6 +147,7 @@ impl AcceptConnection {
             hung_up: false,
             ended: false,
             listed: false,
+            subscribes: false,
             pending: VecDeque::new(),
             first: 0,
             shelf: Shelf::default(),
@@ -234,6 +239,11 @@ impl AcceptConnection {
         sequence.wrapping_sub(self.first) as usize + 1 == self.pending.len()
     }
 
+    /// Whether it has got a part of a reply, and nothing else may be sent to it before the rest.
+    pub fn is_mid_reply(&self) -> bool {
+        matches!(self.pending.front(), Some(Pending::Begun))
+    }
+
     /// Whether nothing is in flight for it and nothing waits to be read by it.
     pub fn is_settled(&self) -> bool {
         self.pending.is_empty() && self.outbox.is_empty()
@@ -288,6 +298,9 @@ impl AcceptConnection {
             return Ok(());
         }
         if place == 0 {
+            if let Some(pending) = self.pending.front_mut() {
+                *pending = Pending::Begun;
+            }
             return self.outbox.send_through(pool, &self.socket, piece);
         }
         if let Some(pending) = self.pending.get_mut(place) {
@@ -378,7 +391,7 @@ impl AcceptConnection {
     fn settle(&mut self, pool: &BufferPool) {
         loop {
             match self.pending.front_mut() {
-                None | Some(Pending::Waiting | Pending::Muted) => return,
+                None | Some(Pending::Waiting | Pending::Begun | Pending::Muted) => return,
                 Some(Pending::Dropped) => {}
                 Some(Pending::OnShelf(range)) => {
                     let range = *range;
@@ -391,7 +404,7 @@ impl AcceptConnection {
                     self.outbox.append_outbox(pool, replies);
                     if !complete {
                         // The rest goes straight to the outbox from now on.
-                        self.pending[0] = Pending::Waiting;
+                        self.pending[0] = Pending::Begun;
                         return;
                     }
                 }

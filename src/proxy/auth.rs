@@ -299,6 +299,11 @@ impl Identity {
             Access::Write => within(&self.writable, key),
             Access::Name if needed == Rights::Read => within(&self.readable, key),
             Access::Name => within(&self.writable, key),
+            Access::Glob => {
+                let is_special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
+                let end = key.iter().position(is_special).unwrap_or(key.len());
+                self.may_touch(&key[..end], Access::Name, needed)
+            }
             // Without an asterisk it means no key at all, such as `GET #`.
             Access::Pattern => match key.iter().position(|&byte| byte == b'*') {
                 Some(end) => within(&self.readable, &key[..end]),
@@ -571,6 +576,21 @@ mod tests {
             let want = list.iter().any(|prefix| key.starts_with(prefix));
             assert_eq!(prefixes.begin(&key), want, "{list:?} {key:?}");
         }
+    }
+
+    #[test]
+    fn patterns_of_channels_mean_what_begins_alike() {
+        let authority = restricted(&["news."], &[], &[]);
+        for pattern in ["news.*", "news.a", "news.", "news.[ab]?", "news.\\*"] {
+            check(&authority, WRITE, &[(pattern, Access::Glob)], Verdict::Allowed);
+        }
+        for pattern in ["*", "news*", "new?.a", "[n]ews.*", "news\\.a", "", "news"] {
+            check(&authority, WRITE, &[(pattern, Access::Glob)], Verdict::Denied);
+        }
+        // What is special in a pattern is not in a prefix.
+        let authority = restricted(&["a?c"], &[], &[]);
+        check(&authority, WRITE, &[("a?c*", Access::Glob)], Verdict::Denied);
+        check(&authority, WRITE, &[("a?cd", Access::Name)], Verdict::Allowed);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct ConnectConnection {
     pub is_proven: bool,
     /// MULTI was sent for the first time, and holds back what comes behind it.
     pub is_proving: bool,
+    /// It is the handler's own, to be told messages on, see `handler/pubsub.rs`.
+    pub listens: bool,
     /// How far it has come.
     pub state: LinkState,
     /// What the server has yet to be sent, and to answer.
@@ -153,6 +155,7 @@ impl ConnectConnection {
             own_id: OwnId::Unknown,
             is_proven: false,
             is_proving: false,
+            listens: false,
             state: LinkState::Resolving { deadline_us },
             log: RequestLog::default(),
             awaiting: VecDeque::new(),

@@ -13,7 +13,8 @@
 //! ends them, `client_pause` lets them wait, `round` asks the other handlers, `report` writes
 //! INFO, `config` shows and changes settings, `follow` goes by other ones, `links` sends, pairs
 //! replies with their requests and follows redirections, `giants` keeps large replies from piling
-//! up, `loss` says what becomes of the requests on a link that is lost, `upkeep` does
+//! up, `loss` says what becomes of the requests on a link that is lost,
+//! `pubsub` subscribes clients and gives them their messages, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 //!
 //! `insight`, `slow` and `monitor` look at all that from the side: top keys, slow requests, MONITOR.
@@ -49,6 +50,7 @@ mod slow;
 mod streams;
 mod transaction;
 mod loss;
+mod pubsub;
 mod sentinel;
 mod upkeep;
 mod waiting_room;
@@ -79,6 +81,7 @@ pub use hello::Introduction;
 use insight::Insight;
 use intake::Reader;
 use pause::Pause;
+use pubsub::PubSub;
 use report::Reports;
 use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
@@ -122,6 +125,7 @@ pub struct Handler {
     deadlines: Deadlines,
     reports: Reports,
     room: WaitingRoom,
+    pubsub: PubSub,
     draining: bool,
     /// Who must be looked after before the turn ends: something to send, or something to end.
     busy_clients: Vec<ClientId>,
@@ -195,6 +199,7 @@ impl Handler {
             deadlines: Deadlines::default(),
             reports: Reports::default(),
             room: WaitingRoom::default(),
+            pubsub: PubSub::default(),
             draining: false,
             busy_clients: Vec::new(),
             busy_links: Vec::new(),
@@ -340,21 +345,27 @@ impl Handler {
         }
         loop {
             // By index, because looking after one may put others on the lists.
-            let (mut links, mut clients) = (0, 0);
+            let mut links = 0;
             while let Some(id) = self.busy_links.get(links) {
                 self.flush_link(*id);
                 links += 1;
             }
             self.busy_links.clear();
-            while let Some(id) = self.busy_clients.get(clients) {
-                self.flush_client(*id);
-                clients += 1;
-            }
-            self.busy_clients.clear();
+            self.flush_clients();
             if self.busy_links.is_empty() {
                 return;
             }
         }
+    }
+
+    /// Writes what clients are owed by now.
+    fn flush_clients(&mut self) {
+        let mut clients = 0;
+        while let Some(id) = self.busy_clients.get(clients) {
+            self.flush_client(*id);
+            clients += 1;
+        }
+        self.busy_clients.clear();
     }
 
     /// Puts a client on the list of those to look after before the turn ends.

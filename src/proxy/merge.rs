@@ -23,7 +23,6 @@ pub fn merge(rule: Merge, replies: &[&[u8]], reply: &mut Vec<u8>) -> Option<()> 
         Merge::FirstGood => first_good(&all, reply),
         Merge::Concat => concatenation(&all, reply),
         Merge::Union => union(&all, reply),
-        Merge::SumByName => sum_by_name(&all, reply),
         Merge::MinEach => min_each(&all, reply),
         // Only those who know the keys can put them in order: see `named`.
         Merge::Named => None,
@@ -173,29 +172,6 @@ fn union(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// All servers were asked for the same names in the same order.
-fn sum_by_name(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
-    let mut each = elements_of(all)?;
-    let count = each.first()?.left();
-    if count % 2 != 0 || each.iter().any(|elements| elements.left() != count) {
-        return None;
-    }
-    head_like(all, count, reply)?;
-    for _ in 0..count / 2 {
-        let name = each.first_mut()?.next()?;
-        let mut sum = each.first_mut()?.next()?.integer()?;
-        for others in each.iter_mut().skip(1) {
-            if others.next()?.text() != name.text() {
-                return None;
-            }
-            sum = sum.checked_add(others.next()?.integer()?)?;
-        }
-        reply.put(name.bytes());
-        reply.integer(sum);
-    }
-    Some(())
-}
-
 fn min_each(all: &[Reply<'_>], reply: &mut Vec<u8>) -> Option<()> {
     let mut each = elements_of(all)?;
     let count = each.first()?.left();
@@ -285,26 +261,6 @@ mod tests {
             b"~2\r\n$1\r\na\r\n$1\r\nb\r\n",
         );
         check_refused(Merge::Union, &[b"*0\r\n", b"~0\r\n"]);
-    }
-
-    #[test]
-    fn numbers_with_names_are_added_by_name() {
-        check(
-            Merge::SumByName,
-            &[
-                b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:2\r\n",
-                b"*4\r\n$1\r\na\r\n:0\r\n$1\r\nb\r\n:5\r\n",
-            ],
-            b"*4\r\n$1\r\na\r\n:1\r\n$1\r\nb\r\n:7\r\n",
-        );
-        check(Merge::SumByName, &[b"*0\r\n", b"*0\r\n"], b"*0\r\n");
-        check(
-            Merge::SumByName,
-            &[b"%1\r\n$1\r\na\r\n:1\r\n", b"%1\r\n$1\r\na\r\n:2\r\n"],
-            b"%1\r\n$1\r\na\r\n:3\r\n",
-        );
-        check_refused(Merge::SumByName, &[b"*2\r\n$1\r\na\r\n:1\r\n", b"*2\r\n$1\r\nb\r\n:1\r\n"]);
-        check_refused(Merge::SumByName, &[b"*2\r\n$1\r\na\r\n:1\r\n", b"*0\r\n"]);
     }
 
     #[test]

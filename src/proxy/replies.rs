@@ -59,6 +59,8 @@ pub const WRONG_COUNT: &[u8] = b"-ERR count should be greater than or equal to -
 pub const TOO_MANY_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 /// A command in a state where Redis would not know what to do with it.
 pub const SYNTAX_ERROR: &[u8] = b"-ERR syntax error\r\n";
+/// One client is subscribed to more than anybody may be.
+pub const TOO_MANY_SUBSCRIPTIONS: &[u8] = b"-ERR too many subscriptions of one client\r\n";
 /// A client name with blanks or control characters; text without `-` and line end.
 pub const BAD_CLIENT_NAME: &str =
     "ERR Client names cannot contain spaces, newlines or special characters.";

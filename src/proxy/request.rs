@@ -7,6 +7,7 @@
 
 use super::accept_connection::AcceptConnection;
 use super::connect_connection::ConnectConnection;
+use super::subscriptions::TopicId;
 use super::whole::Whole;
 use crate::base::slab::Id;
 use crate::pool::GroupId;
@@ -83,6 +84,10 @@ pub enum Errand {
     Subscribe,
     /// `AUTH`, `READONLY` or `READWRITE` on a link that is open: the configuration has changed.
     Instruct,
+    /// `SUBSCRIBE` and its like: clients are to be told about a topic.
+    Listen(TopicId),
+    /// `UNSUBSCRIBE` and its like: no client is interested any more.
+    Unlisten,
 }
 
 /// What a Sentinel is asked about a group.
@@ -183,7 +188,8 @@ impl Errand {
             Errand::Unblock(_) => "client unblock",
             Errand::ClusterNodes => "cluster nodes",
             Errand::Sentinel(..) => "sentinel",
-            Errand::Subscribe => "subscribe",
+            Errand::Subscribe | Errand::Listen(_) => "subscribe",
+            Errand::Unlisten => "unsubscribe",
             Errand::Instruct => "settings",
         }
     }

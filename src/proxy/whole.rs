@@ -12,6 +12,7 @@ use super::info::Report;
 use super::lane::Lane;
 use super::merge;
 use super::request::{ClientId, Ticket};
+use super::subscriptions::Kind;
 use crate::pool::{GroupId, Place, ServerId};
 use crate::resp::command::{Listing, Merge};
 use crate::resp::reply::Reply;
@@ -69,6 +70,8 @@ pub enum Purpose {
     Hello(Introduction),
     /// COMMAND: what is disabled is taken out.
     Listing(Listing),
+    /// PUBSUB: our clients are counted with those of the servers.
+    Census(Kind),
     /// SCRIPT LOAD: the script is remembered.
     LoadScript {
         /// Its text.

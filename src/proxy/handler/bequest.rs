@@ -181,6 +181,7 @@ impl Handler {
 /// Whether nothing is known of a client that cannot be sent over, but for what it is owed.
 fn is_movable(client: &AcceptConnection) -> bool {
     client.session.is_none()
+        && !client.subscribes
         && client.held.is_none()
         && client.inbox.as_ref().is_none_or(|inbox| inbox.len() <= INBOX_MAX)
 }

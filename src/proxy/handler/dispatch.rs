@@ -153,6 +153,7 @@ impl Handler {
         let sequence = client.expect();
         let (lane, identity) = (client.lane, client.identity);
         let is_plain = client.session.is_none();
+        let subscribes = client.subscribes;
         client.active_us = self.now_us;
         if let Ok(command) = resolved {
             client.command = Some(command.id());
@@ -193,6 +194,9 @@ impl Handler {
                 }
                 return Taken::Now;
             }
+        }
+        if subscribes && let Some(taken) = self.take_from_subscriber(&request) {
+            return taken;
         }
         if self.insight.meets(message.bytes.len()) {
             return self.take_and_look(&request);
@@ -253,6 +257,7 @@ impl Handler {
             Family::Transaction(command) => {
                 return self.take_transaction_command(command, &request);
             }
+            Family::PubSub(command) => return self.take_pub_sub_command(command, &request),
             Family::Refused(refusal) => {
                 self.refuse(id, sequence, |text| error_text::refused(command, refusal, text));
             }
@@ -350,7 +355,7 @@ impl Handler {
     }
 
     #[inline]
-    fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
+    pub(super) fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
         let (mut master, mut is_pinned) = (request.needs_master(), request.from_master);
         if self.read_your_writes_us > 0 {
             let writes = request.command.needs_master();

@@ -170,6 +170,7 @@ impl Handler {
             }
             Purpose::Report(report) => self.finish_report(id, &whole, &report),
             Purpose::Listing(listing) => self.finish_listing(&whole, listing),
+            Purpose::Census(kind) => self.finish_census(&whole, kind),
             Purpose::LoadScript { body } => self.finish_load_script(whole, &body),
             Purpose::Hello(introduction) => self.finish_hello(&whole, introduction),
             Purpose::RandomKey(search) => self.finish_random_key(&whole, search),

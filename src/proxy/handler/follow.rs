@@ -48,13 +48,16 @@ impl Handler {
     /// who may do other things now than when its commands were queued fails, as in Redis.
     fn identify_anew(&mut self, before: &Settings) {
         let (old, new) = (&before.authority, &self.settings.authority);
-        let mut strangers = Vec::new();
+        let (mut strangers, mut subscribers) = (Vec::new(), Vec::new());
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             let was = client.identity;
             client.identity = new.carry_over(old, was);
             if new.is_as_before(client.identity, old, was) {
                 continue;
+            }
+            if client.subscribes {
+                subscribers.push(id);
             }
             let is_stranger = client.identity.is_none();
             match client.session.as_deref_mut() {
@@ -70,6 +73,7 @@ impl Handler {
             }
         }
         strangers.into_iter().for_each(|id| self.leave_session(id));
+        subscribers.into_iter().for_each(|id| self.judge_subscriber(id));
     }
 
     fn set_deadlines_anew(&mut self, before: &Settings) {

@@ -91,7 +91,7 @@ impl Handler {
     /// A piece of a large reply has gone to its client, or to its outbox: if too much lies there,
     /// the link is not read for now.
     pub(super) fn slow_down(&mut self, id: LinkId, client: ClientId) {
-        let unread = self.clients.get(client).map_or(0, |client| client.unread_bytes());
+        let unread = self.unread_replies(client);
         let is_needed = match self.links.get(id) {
             Some(link) if unread > UNREAD_MAX => !link.is_private || is_needed(link, client),
             _ => return,
@@ -141,10 +141,10 @@ impl Handler {
     /// A client has read what it had not: the link that waits for that goes on.
     #[cold]
     pub(super) fn speed_up(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if client.unread_bytes() > UNREAD_FEW {
+        if self.unread_replies(id) > UNREAD_FEW {
             return;
         }
+        let Some(client) = self.clients.get_mut(id) else { return };
         if let Some(id) = client.fed_by.take()
             && let Some(link) = self.links.get_mut(id)
         {

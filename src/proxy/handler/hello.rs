@@ -229,6 +229,7 @@ impl Handler {
         self.count_local(request);
         self.leave_session(request.client);
         self.stop_monitoring(request.client);
+        self.end_subscriptions(request.client);
         if let Some(client) = self.clients.get_mut(request.client) {
             client.lane = Lane::default();
             client.identity = self.settings.authority.default_identity();

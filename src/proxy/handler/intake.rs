@@ -523,6 +523,13 @@ impl Handler {
     pub(super) fn flush_client(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.listed = false;
+        let client = if client.subscribes {
+            self.release_held(id);
+            let Some(client) = self.clients.get_mut(id) else { return };
+            client
+        } else {
+            client
+        };
         let before = client.outbox.len();
         let flushed = client.outbox.flush(&client.socket);
         let sent = before - client.outbox.len();
@@ -537,17 +544,8 @@ impl Handler {
                 }
             }
             Ok(Flushed::Blocked) => {
-                let unread = client.unread_bytes() as u64;
-                if unread > self.settings.client_output_limit() {
-                    log_warn!(
-                        self.log,
-                        "h {} c {} {} does not read {} bytes",
-                        self.index,
-                        client.peer,
-                        client.socket.number(),
-                        unread
-                    );
-                    return self.drop_client(id, "output limit");
+                if client.unread_bytes() as u64 > self.settings.client_output_limit() {
+                    return self.cut_off_reader(id);
                 }
             }
             Err(error) => return self.drop_client(id, &error),
@@ -575,6 +573,20 @@ impl Handler {
         }
     }
 
+    /// Lets a client go that does not read what it is sent.
+    pub(super) fn cut_off_reader(&mut self, id: ClientId) {
+        let Some(client) = self.clients.get(id) else { return };
+        log_warn!(
+            self.log,
+            "h {} c {} {} does not read {} bytes",
+            self.index,
+            client.peer,
+            client.socket.number(),
+            client.unread_bytes()
+        );
+        self.drop_client(id, "output limit");
+    }
+
     /// Lets a client go. Its requests go on; their replies find a stale id.
     pub(super) fn drop_client(&mut self, id: ClientId, why: impl std::fmt::Display) {
         if let Some(client) = self.clients.remove(id) {
@@ -591,6 +603,9 @@ impl Handler {
             }
             if let Some(link) = client.fed_by {
                 self.abandon_giant(link);
+            }
+            if client.subscribes {
+                self.end_topics_of(id);
             }
             self.set_load();
         }

@@ -31,7 +31,7 @@ const READS_PER_TURN: usize = 16;
 /// A request that is larger travels on a link of its own, so that it holds up nobody else's.
 pub(super) const ELEPHANT: usize = 64 << 10;
 /// A reply that is larger is passed on while it comes.
-const STREAMED: usize = 16 << 10;
+pub(super) const STREAMED: usize = 16 << 10;
 /// A server that has refused RESP3 is not asked again so soon.
 const RESP3_PAUSE_US: u64 = 1_000_000;
 
@@ -411,6 +411,9 @@ impl Handler {
         }
         let Some(socket) = &link.socket else { return false };
         let held = link.inbox.as_ref().map_or(0, |inbox| inbox.len());
+        if held >= STREAMED && link.listens {
+            return self.read_large_message(id, hung_up);
+        }
         let total = match socket.read(&mut scratch[held..]) {
             Ok(Progress::Moved(length)) => {
                 if let Some(inbox) = link.inbox.take() {
@@ -433,7 +436,11 @@ impl Handler {
             }
         };
         let more = total == scratch.len() || hung_up;
-        self.take_replies(scratch, id, held, total);
+        if link.listens {
+            self.take_messages(scratch, id, held, total);
+        } else {
+            self.take_replies(scratch, id, held, total);
+        }
         more
     }
 
@@ -856,7 +863,7 @@ impl Handler {
     }
 
     /// A reply to something that the proxy asked on its own behalf.
-    fn take_errand_reply(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
+    pub(super) fn take_errand_reply(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
         let Some(link) = self.links.get_mut(id) else { return };
         let server = link.server;
         let mut whole = mem::take(&mut link.collected);
@@ -880,6 +887,8 @@ impl Handler {
                 self.take_sentinel_answer(id, question, group, reply);
             }
             Errand::Subscribe => self.take_subscription(id, reply),
+            Errand::Listen(topic) => self.take_listen_answer(id, topic, reply),
+            Errand::Unlisten => {}
         }
     }
 
@@ -915,7 +924,7 @@ impl Handler {
     }
 
     /// A server has answered.
-    fn is_alive(&self, server: ServerId) {
+    pub(super) fn is_alive(&self, server: ServerId) {
         if let Some(target) = self.topology.server(server)
             && target.health().succeed()
         {

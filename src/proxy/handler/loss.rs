@@ -50,6 +50,9 @@ impl Handler {
         }
         self.count_failure(&link, &loss);
         let mut awaiting = mem::take(&mut link.awaiting);
+        if link.listens {
+            self.lose_upstream(id, &link, &loss);
+        }
         let was_shared = !link.is_private && !was_listening;
         if was_ready && was_shared && !awaiting.is_empty() && !matches!(loss, Loss::Retired) {
             // Whether the server is well is found out at once, not by the next client.

@@ -107,7 +107,7 @@ impl Handler {
         }
     }
 
-    fn is_paused(&self) -> bool {
+    pub(super) fn is_paused(&self) -> bool {
         self.pause.until_us > 0
     }
 

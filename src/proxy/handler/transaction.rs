@@ -162,9 +162,12 @@ impl Handler {
             | Family::PubSub(PubSubCommand::Publish | PubSubCommand::ShardPublish)
             | Family::Transaction(TransactionCommand::Unwatch) => true,
             // What concerns all keys is right where one server has them all.
-            Family::FanOut(_) | Family::Undivided | Family::RandomKey => {
-                !self.topology.is_cluster() && self.topology.groups().len() == 1
-            }
+            Family::FanOut(_)
+            | Family::Undivided
+            | Family::RandomKey
+            | Family::PubSub(
+                PubSubCommand::NumSub | PubSubCommand::ShardNumSub | PubSubCommand::NumPat,
+            ) => !self.topology.is_cluster() && self.topology.groups().len() == 1,
             _ => false,
         }
     }

@@ -35,6 +35,8 @@ pub(super) enum Chore {
     Leaving,
     /// A pause that CLIENT PAUSE has begun is over.
     ClientPause,
+    /// Links to be told messages on, and topics that wait for one, are to be looked at.
+    Channels,
     /// Accepting, which was paused, goes on.
     Accept,
     /// A pause is over.
@@ -162,6 +164,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::ClientPause) {
             self.hold_clients(None);
+        }
+        if now_us >= self.deadlines.of(Chore::Channels) {
+            self.check_channels();
         }
         if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();
@@ -324,6 +329,7 @@ impl Handler {
         if self.deadlines.of(Chore::Known) != u64::MAX && self.is_informed() {
             self.report_known();
         }
+        self.follow_channels();
     }
 
     /// Closes links to servers that are gone, once they have answered. From servers that are said
@@ -362,7 +368,8 @@ impl Handler {
                 LinkState::Resolving { deadline_us }
                 | LinkState::Connecting { deadline_us }
                 | LinkState::Handshaking { deadline_us, .. } => deadline_us,
-                LinkState::Ready if timeout_us > 0 && !link.is_blocked() => {
+                // Who listens for messages looks after its links itself.
+                LinkState::Ready if timeout_us > 0 && !link.is_blocked() && !link.listens => {
                     link.answer_deadline_us(timeout_us)
                 }
                 LinkState::Ready => u64::MAX,
@@ -436,6 +443,7 @@ impl Handler {
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             let may_idle = client.session.as_ref().is_some_and(|session| session.may_idle())
+                || client.subscribes
                 || self.insight.monitors.has(id)
                 || client.intake == Intake::Held;
             if client.owed() > 0 || may_idle {

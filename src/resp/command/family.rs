@@ -72,8 +72,6 @@ pub enum Merge {
     Named,
     /// The arrays become one in which every element appears once.
     Union,
-    /// The arrays hold names and integers by turns; integers of the same name are added.
-    SumByName,
     /// The arrays are equally long; of the integers at one place the smallest remains.
     MinEach,
 }
@@ -125,6 +123,12 @@ pub enum PubSubCommand {
     Publish,
     /// SPUBLISH.
     ShardPublish,
+    /// PUBSUB NUMSUB.
+    NumSub,
+    /// PUBSUB SHARDNUMSUB.
+    ShardNumSub,
+    /// PUBSUB NUMPAT.
+    NumPat,
 }
 
 /// The commands that the proxy answers itself.

@@ -20,6 +20,9 @@ pub enum Access {
     /// The pattern of keys that SORT reads (BY, GET). It decides nothing; all keys it can
     /// mean begin like the pattern does up to its first `*`.
     Pattern,
+    /// A pattern of channels. All channels it can mean begin like the pattern does up to its first
+    /// `*`, `?`, `[` or `\`.
+    Glob,
 }
 
 /// Which arguments of a command are keys.
@@ -440,7 +443,7 @@ mod tests {
     }
 
     /// In `want` every key of the request is named, with `=` in front if it is written, `~`
-    /// if it is a name, `?` if it is a pattern.
+    /// if it is a name, `?` if it is a pattern, `%` if it is one of channels.
     #[track_caller]
     fn check(request: &str, want: &str) {
         let words = split(request);
@@ -454,6 +457,7 @@ mod tests {
                     Access::Write => format!("={word}"),
                     Access::Name => format!("~{word}"),
                     Access::Pattern => format!("?{word}"),
+                    Access::Glob => format!("%{word}"),
                 }
             })
             .collect();
@@ -499,6 +503,8 @@ mod tests {
         check("publish c m", "~c");
         check("subscribe a b", "~a ~b");
         check("sunsubscribe", "");
+        check("psubscribe a* b", "%a* %b");
+        check("pubsub numsub a b", "~a ~b");
         check("ssubscribe a", "~a");
     }
 

@@ -1,6 +1,6 @@
 //! The key specifications that commands have, by what they look like.
 
-use super::key_spec::Access::{Name, Pattern, Read, Write};
+use super::key_spec::Access::{Glob, Name, Pattern, Read, Write};
 use super::key_spec::Counted::{AtLeastOne, Script};
 use super::key_spec::{Access, Counted, Find, KeySpec, Part};
 
@@ -86,5 +86,9 @@ pub const NAME_1: KeySpec = KeySpec::new(&[range(1, 1, 1, Name)]);
 pub const NAME_2: KeySpec = KeySpec::new(&[range(2, 2, 1, Name)]);
 /// All arguments are names.
 pub const NAME_ALL: KeySpec = KeySpec::new(&[range(1, -1, 1, Name)]);
+/// Arguments 2 and following are names.
+pub const NAME_FROM_2: KeySpec = KeySpec::new(&[range(2, -1, 1, Name)]);
+/// All arguments are patterns of channels.
+pub const GLOB_ALL: KeySpec = KeySpec::new(&[range(1, -1, 1, Glob)]);
 /// STRALGO.
 pub const STRALGO: KeySpec = KeySpec::new(&[Part { find: Find::StrAlgo, access: Read }]);

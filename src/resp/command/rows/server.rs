@@ -1,6 +1,6 @@
 //! Commands about the connection, channels, transactions, scripts and servers.
 
-use super::super::specs::{NAME_1, NAME_ALL, READ_ALL};
+use super::super::specs::{GLOB_ALL, NAME_1, NAME_ALL, NAME_FROM_2, READ_ALL};
 use super::super::{
     ClientCommand, ClusterCommand, ConfigCommand, Family, LatencyCommand, Listing, LocalCommand,
     Merge, ProxyCommand, PubSubCommand, Refusal, Rights, ScriptCommand, SlowlogCommand,
@@ -54,6 +54,10 @@ const fn pub_sub(name: &'static str, min_args: u32, command: PubSubCommand) -> R
     keyless(name, min_args, Write, Family::PubSub(command)).keys(NAME_ALL)
 }
 
+const fn pub_sub_count(name: &'static str, command: PubSubCommand) -> Row {
+    keyless(name, 2, Read, Family::PubSub(command))
+}
+
 const fn tracking(name: &'static str, min_args: u32) -> Row {
     keyless(name, min_args, Read, Family::Refused(Refusal::Tracking))
 }
@@ -95,9 +99,9 @@ pub(super) const ROWS: &[Row] = &[
     ]),
 
     // Channels.
-    pub_sub("psubscribe", 2, PubSubCommand::PatternSubscribe),
+    pub_sub("psubscribe", 2, PubSubCommand::PatternSubscribe).keys(GLOB_ALL),
     pub_sub("publish", 3, PubSubCommand::Publish).keys(NAME_1).exact(),
-    pub_sub("punsubscribe", 1, PubSubCommand::PatternUnsubscribe),
+    pub_sub("punsubscribe", 1, PubSubCommand::PatternUnsubscribe).keys(GLOB_ALL),
     pub_sub("spublish", 3, PubSubCommand::ShardPublish).keys(NAME_1).exact(),
     pub_sub("ssubscribe", 2, PubSubCommand::ShardSubscribe),
     pub_sub("subscribe", 2, PubSubCommand::Subscribe),
@@ -106,10 +110,10 @@ pub(super) const ROWS: &[Row] = &[
     container("pubsub", &[
         keyless("pubsub|channels", 2, Read, FanOut(Merge::Union)),
         keyless("pubsub|help", 2, Read, AnyServer),
-        keyless("pubsub|numpat", 2, Read, FanOut(Merge::Sum)),
-        keyless("pubsub|numsub", 2, Read, FanOut(Merge::SumByName)),
+        pub_sub_count("pubsub|numpat", PubSubCommand::NumPat),
+        pub_sub_count("pubsub|numsub", PubSubCommand::NumSub).keys(NAME_FROM_2),
         keyless("pubsub|shardchannels", 2, Read, FanOut(Merge::Union)),
-        keyless("pubsub|shardnumsub", 2, Read, FanOut(Merge::SumByName)),
+        pub_sub_count("pubsub|shardnumsub", PubSubCommand::ShardNumSub).keys(NAME_FROM_2),
     ]),
 
     // Transactions.

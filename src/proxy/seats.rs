@@ -1,0 +1,300 @@
+//! At which servers a topic is subscribed to, and how far that has come.
+//!
+//! A topic has a *seat* at each server that must tell about it: the master of its place, or every
+//! master. When the servers change it keeps its old seats until the new ones are confirmed, so that
+//! nothing is missed, and gives them up at that moment, so that nothing is told twice. Knows no
+//! connections and asks nobody.
+
+use crate::pool::ServerId;
+
+/// The seats of one topic.
+#[derive(Debug, Default)]
+pub struct Seats {
+    seats: Vec<Seat>,
+    /// Not all servers that should have a seat are known.
+    is_incomplete: bool,
+    home: Option<Home>,
+}
+
+/// Where a topic should have seats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// At these servers.
+    pub servers: Vec<ServerId>,
+    /// At some more, but nobody knows who they are.
+    pub is_incomplete: bool,
+    /// Every server is told what clients publish, as in a cluster, and only this one is to be
+    /// believed about that; about their own keys all are.
+    pub home: Option<ServerId>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    server: ServerId,
+    state: State,
+    /// It is kept until those that replace it are confirmed.
+    is_obsolete: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The server was not asked yet.
+    Wanted,
+    /// It has yet to answer.
+    Asked,
+    Confirmed,
+}
+
+/// Whose word counts about what clients publish.
+#[derive(Clone, Copy, Debug)]
+struct Home {
+    now: Option<ServerId>,
+    /// From when its seat is confirmed.
+    next: ServerId,
+}
+
+impl Seats {
+    /// There are to be seats here. Returns the servers that were asked for one in vain.
+    pub fn aim(&mut self, targets: &Targets) -> Vec<ServerId> {
+        let mut in_vain = Vec::new();
+        self.seats.retain_mut(|seat| {
+            seat.is_obsolete = !targets.servers.contains(&seat.server);
+            if seat.is_obsolete && seat.state == State::Asked {
+                in_vain.push(seat.server);
+            }
+            !seat.is_obsolete || seat.state == State::Confirmed
+        });
+        for server in &targets.servers {
+            if self.seat(*server).is_none() {
+                let seat = Seat { server: *server, state: State::Wanted, is_obsolete: false };
+                self.seats.push(seat);
+            }
+        }
+        self.is_incomplete = targets.is_incomplete;
+        self.home = targets.home.map(|next| {
+            let is_there = self.seats.iter().any(|seat| seat.is_confirmed_at(next));
+            let now = if is_there { Some(next) } else { self.home.and_then(|home| home.now) };
+            Home { now, next }
+        });
+        in_vain
+    }
+
+    /// The servers that are to be asked.
+    pub fn wanted(&self) -> impl Iterator<Item = ServerId> {
+        self.in_state(|state| state == State::Wanted)
+    }
+
+    /// A server was asked.
+    pub fn ask(&mut self, server: ServerId) {
+        self.set(server, State::Wanted, State::Asked);
+    }
+
+    /// A server has refused, and may be asked again.
+    pub fn refuse(&mut self, server: ServerId) {
+        self.set(server, State::Asked, State::Wanted);
+    }
+
+    /// A server has agreed.
+    pub fn confirm(&mut self, server: ServerId) {
+        self.set(server, State::Asked, State::Confirmed);
+        if let Some(home) = &mut self.home
+            && home.next == server
+        {
+            home.now = Some(server);
+        }
+    }
+
+    /// Nothing more will come from a server, until it is asked again. False when nothing was to.
+    pub fn lose(&mut self, server: ServerId) -> bool {
+        let Some(place) = self.seats.iter().position(|seat| seat.server == server) else {
+            return false;
+        };
+        if self.seats[place].is_obsolete {
+            self.seats.swap_remove(place);
+        } else {
+            self.seats[place].state = State::Wanted;
+        }
+        true
+    }
+
+    /// Gives up the seats that were replaced, once all others are confirmed; returns where.
+    pub fn give_up_obsolete(&mut self) -> Vec<ServerId> {
+        if !self.is_ready() {
+            return Vec::new();
+        }
+        let mut obsolete = Vec::new();
+        self.seats.retain(|seat| {
+            if seat.is_obsolete {
+                obsolete.push(seat.server);
+            }
+            !seat.is_obsolete
+        });
+        obsolete
+    }
+
+    /// Whether everybody who must tell about the topic does.
+    pub fn is_ready(&self) -> bool {
+        let mut current = self.seats.iter().filter(|seat| !seat.is_obsolete).peekable();
+        !self.is_incomplete
+            && current.peek().is_some()
+            && current.all(|seat| seat.state == State::Confirmed)
+    }
+
+    /// Whether what a server tells is to be passed on. `is_published` says whether a client may
+    /// have published it.
+    pub fn accepts(&self, server: ServerId, is_published: impl FnOnce() -> bool) -> bool {
+        self.seats.iter().any(|seat| seat.is_confirmed_at(server))
+            && self.home.is_none_or(|home| home.now == Some(server) || !is_published())
+    }
+
+    /// The servers that have confirmed, or may still do.
+    pub fn asked(&self) -> impl Iterator<Item = ServerId> {
+        self.in_state(|state| state != State::Wanted)
+    }
+
+    /// Every server that has a seat, or should have one.
+    pub fn servers(&self) -> impl Iterator<Item = ServerId> {
+        self.in_state(|_| true)
+    }
+
+    /// Whose word is to count about what clients publish, if that is one server's alone.
+    pub fn home(&self) -> Option<ServerId> {
+        self.home.map(|home| home.next)
+    }
+
+    /// The servers that have confirmed.
+    pub fn confirmed(&self) -> impl Iterator<Item = ServerId> {
+        self.in_state(|state| state == State::Confirmed)
+    }
+
+    fn in_state(&self, is_meant: impl Fn(State) -> bool) -> impl Iterator<Item = ServerId> {
+        self.seats.iter().filter(move |seat| is_meant(seat.state)).map(|seat| seat.server)
+    }
+
+    fn seat(&mut self, server: ServerId) -> Option<&mut Seat> {
+        self.seats.iter_mut().find(|seat| seat.server == server)
+    }
+
+    fn set(&mut self, server: ServerId, from: State, to: State) {
+        if let Some(seat) = self.seat(server)
+            && seat.state == from
+        {
+            seat.state = to;
+        }
+    }
+}
+
+impl Seat {
+    fn is_confirmed_at(&self, server: ServerId) -> bool {
+        self.server == server && self.state == State::Confirmed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(index: usize) -> ServerId {
+        ServerId::from_index(index).unwrap()
+    }
+
+    fn at(servers: &[usize], home: Option<usize>) -> Targets {
+        let servers = servers.iter().copied().map(server).collect();
+        Targets { servers, is_incomplete: false, home: home.map(server) }
+    }
+
+    /// Asks everybody who is wanted, and has them agree.
+    fn fill(seats: &mut Seats) {
+        for wanted in seats.wanted().collect::<Vec<_>>() {
+            seats.ask(wanted);
+            seats.confirm(wanted);
+        }
+    }
+
+    #[test]
+    fn a_seat_has_to_be_asked_for_and_confirmed() {
+        let mut seats = Seats::default();
+        assert!(!seats.is_ready(), "nobody tells anything");
+        assert!(seats.aim(&at(&[1, 2], None)).is_empty());
+        seats.ask(server(1));
+        seats.confirm(server(1));
+        seats.confirm(server(2));
+        assert!(!seats.is_ready(), "one was not even asked");
+        assert!(seats.accepts(server(1), || true) && !seats.accepts(server(2), || true));
+        seats.ask(server(2));
+        assert_eq!(seats.asked().count(), 2);
+        seats.confirm(server(2));
+        assert!(seats.is_ready() && seats.give_up_obsolete().is_empty());
+    }
+
+    #[test]
+    fn an_old_seat_is_kept_until_the_new_one_is_confirmed() {
+        let mut seats = Seats::default();
+        seats.aim(&at(&[1], None));
+        fill(&mut seats);
+        seats.aim(&at(&[2], None));
+        assert!(!seats.is_ready() && seats.accepts(server(1), || true));
+        seats.ask(server(2));
+        assert!(seats.give_up_obsolete().is_empty() && seats.accepts(server(1), || true));
+        seats.confirm(server(2));
+        assert_eq!(seats.give_up_obsolete(), [server(1)]);
+        assert!(!seats.accepts(server(1), || true) && seats.accepts(server(2), || true));
+    }
+
+    #[test]
+    fn a_change_of_mind_costs_nothing() {
+        let mut seats = Seats::default();
+        seats.aim(&at(&[1], None));
+        fill(&mut seats);
+        seats.aim(&at(&[2], None));
+        seats.ask(server(2));
+        assert_eq!(seats.aim(&at(&[1], None)), [server(2)], "asked in vain");
+        assert!(seats.is_ready() && seats.wanted().count() == 0);
+        seats.confirm(server(2));
+        assert!(!seats.accepts(server(2), || true), "it has no seat any more");
+    }
+
+    #[test]
+    fn a_lost_seat_is_wanted_again_unless_it_was_replaced() {
+        let mut seats = Seats::default();
+        seats.aim(&at(&[1, 2], None));
+        fill(&mut seats);
+        assert!(seats.lose(server(1)) && !seats.lose(server(3)));
+        assert!(!seats.is_ready() && !seats.accepts(server(1), || true));
+        assert_eq!(seats.wanted().collect::<Vec<_>>(), [server(1)]);
+        seats.aim(&at(&[1], None));
+        assert!(seats.lose(server(2)));
+        fill(&mut seats);
+        assert!(seats.is_ready() && seats.give_up_obsolete().is_empty());
+    }
+
+    #[test]
+    fn somebody_unknown_is_somebody_missing() {
+        let mut seats = Seats::default();
+        seats.aim(&Targets { is_incomplete: true, ..at(&[1], None) });
+        fill(&mut seats);
+        assert!(!seats.is_ready());
+        seats.aim(&at(&[1], None));
+        assert!(seats.is_ready());
+    }
+
+    #[test]
+    fn one_server_alone_is_believed_about_what_clients_publish() {
+        let mut seats = Seats::default();
+        seats.aim(&at(&[1, 2], Some(1)));
+        fill(&mut seats);
+        let believed = |seats: &Seats| {
+            (1..=3).filter(|index| seats.accepts(server(*index), || true)).collect::<Vec<_>>()
+        };
+        assert_eq!(believed(&seats), [1]);
+        assert!(seats.accepts(server(2), || false), "its own keys");
+        // The next one is known already: nothing is told twice, and nothing is missed.
+        seats.aim(&at(&[1, 2], Some(2)));
+        assert_eq!(believed(&seats), [2]);
+        seats.aim(&at(&[3], Some(3)));
+        assert_eq!(believed(&seats), [2]);
+        seats.ask(server(3));
+        seats.confirm(server(3));
+        assert_eq!(believed(&seats), [3]);
+    }
+}
