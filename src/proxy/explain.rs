@@ -506,7 +506,6 @@ fn rule_of(merge: Merge) -> &'static str {
         Merge::FirstGood => "the reply is the first that is no error",
         Merge::Concat | Merge::Named => "the reply is one array of all",
         Merge::Union => "the reply is one array in which each element is once",
-        Merge::SumByName => "numbers of the same name are added",
         Merge::MinEach => "of each number the smallest remains",
         Merge::Same => "the reply is that of any of them",
     }

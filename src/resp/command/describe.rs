@@ -70,7 +70,7 @@ impl Part {
         words.push_str(match self.access {
             Access::Read => "reads ",
             Access::Write => "writes ",
-            Access::Name => "names ",
+            Access::Name | Access::Glob => "names ",
             Access::Pattern => "",
         });
         // Writing to a string cannot fail.
@@ -107,7 +107,6 @@ fn word_of(merge: Merge) -> &'static str {
         Merge::Concat => "concat",
         Merge::Named => "named",
         Merge::Union => "union",
-        Merge::SumByName => "sum-by-name",
         Merge::MinEach => "min-each",
     }
 }
