@@ -458,8 +458,9 @@ impl Handler {
                 }
             };
             let reply = &scratch[begin..end];
-            // No reply of RESP2 begins with such a byte, and few of RESP3.
-            let link = if reply[0] > b':' {
+            // No reply of RESP2 begins with such a byte, and few of RESP3. The last piece of a reply
+            // that was passed on while it came begins with any byte.
+            let link = if reply[0] > b':' && !link.streaming {
                 if self.take_push(id, reply) {
                     (begin, at) = (end, end);
                     continue;
