@@ -23,6 +23,8 @@ pub struct RequestLog {
     sent: u64,
     /// Nothing behind this offset may be sent yet.
     barrier: Option<u64>,
+    /// The same, once that one is down.
+    next_barrier: Option<u64>,
 }
 
 struct Block {
@@ -127,14 +129,17 @@ impl RequestLog {
         if is_idle { self.held_bytes() } else { 0 }
     }
 
-    /// Holds back what is appended from now on.
+    /// Holds back what is appended from now on. There may be two at a time.
     pub fn raise_barrier(&mut self) {
-        self.barrier = Some(self.end);
+        match self.barrier {
+            None => self.barrier = Some(self.end),
+            Some(_) => self.next_barrier = Some(self.end),
+        }
     }
 
-    /// Lets everything go.
+    /// Lets everything go, up to the next barrier if there is one.
     pub fn lower_barrier(&mut self) {
-        self.barrier = None;
+        self.barrier = self.next_barrier.take();
     }
 
     /// Writes as much as may be sent and the kernel takes.
@@ -262,5 +267,20 @@ mod tests {
         assert_eq!(unsent(&log), b"");
         log.lower_barrier();
         assert_eq!(unsent(&log), b"later");
+    }
+
+    #[test]
+    fn one_barrier_does_not_move_another() {
+        let (pool, mut log) = (pool(), RequestLog::default());
+        log.append(&pool, b"hello");
+        log.raise_barrier();
+        log.append(&pool, b"multi");
+        log.raise_barrier();
+        log.append(&pool, b"set");
+        assert_eq!(unsent(&log), b"hello");
+        log.lower_barrier();
+        assert_eq!(unsent(&log), b"hellomulti");
+        log.lower_barrier();
+        assert_eq!(unsent(&log), b"hellomultiset");
     }
 }

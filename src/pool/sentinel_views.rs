@@ -25,6 +25,8 @@ pub struct SentinelViews {
 struct View {
     /// The configuration epoch of the master that we believe in; it may be higher, never lower.
     epoch: u64,
+    /// When that was last said to be another one, in microseconds of the monotonic clock.
+    changed_us: u64,
     /// The last answer of each Sentinel, while it is fresh.
     answers: BTreeMap<ServerId, Answer>,
 }
@@ -42,8 +44,10 @@ pub struct Said<'a> {
     pub sentinel: ServerId,
     /// Who the master is.
     pub master: &'a Address,
-    /// The configuration epoch of that; if unknown nothing is proved.
+    /// The configuration epoch of that; if unknown nothing is proved. Of a switch, the one before.
     pub epoch: Option<u64>,
+    /// When it was asked, in microseconds of the monotonic clock; of a switch, when it was told.
+    pub asked_us: u64,
 }
 
 /// What follows from what a Sentinel has said.
@@ -73,6 +77,11 @@ impl SentinelViews {
     ) -> Verdict {
         let view = self.view(group);
         view.answers.retain(|_, answer| now_us.saturating_sub(answer.heard_us) < FRESH_US);
+        let is_proved = known.is_none() || said.epoch.unwrap_or(0) > view.epoch;
+        if known != Some(said.master) && said.asked_us <= view.changed_us && !is_proved {
+            // It crossed with the news.
+            return Verdict::Doubted;
+        }
         let answer = Answer { master: said.master.clone(), heard_us: now_us };
         view.answers.insert(said.sentinel, answer);
         let epoch = said.epoch.unwrap_or(0);
@@ -80,10 +89,10 @@ impl SentinelViews {
             view.epoch = view.epoch.max(epoch);
             return Verdict::Known;
         }
-        let is_proved = known.is_none() || epoch > view.epoch;
         if is_proved || view.is_common_opinion(said.master, sentinels) {
             // Where all agree on an epoch that is lower they have been set up anew.
             view.epoch = epoch;
+            view.changed_us = now_us;
             return Verdict::Believed;
         }
         Verdict::Doubted
@@ -97,10 +106,11 @@ impl SentinelViews {
         &mut self,
         group: &str,
         old: Option<&Address>,
-        new: &Address,
+        said: &Said<'_>,
         known: Option<&Address>,
-        epoch: Option<u64>,
+        now_us: u64,
     ) -> Verdict {
+        let Said { sentinel, master: new, epoch, .. } = *said;
         if known == Some(new) {
             return Verdict::Known;
         }
@@ -112,8 +122,11 @@ impl SentinelViews {
             return Verdict::Doubted;
         }
         view.epoch += 1;
-        // What they said before is history.
+        view.changed_us = now_us;
+        // What they said before is history. What others may go on saying for a while is outweighed
+        // by who has told.
         view.answers.clear();
+        view.answers.insert(sentinel, Answer { master: new.clone(), heard_us: now_us });
         Verdict::Believed
     }
 
@@ -147,12 +160,14 @@ mod tests {
 
     impl Scene {
         fn new() -> Scene {
-            Scene { views: SentinelViews::default(), known: None, now_us: 0 }
+            Scene { views: SentinelViews::default(), known: None, now_us: 1 }
         }
 
         fn says(&mut self, sentinel: u32, master: &str, epoch: Option<u64>) -> Verdict {
             let master = address(master);
-            let said = Said { sentinel: ServerId(sentinel), master: &master, epoch };
+            self.now_us += 1;
+            let asked_us = self.now_us;
+            let said = Said { sentinel: ServerId(sentinel), master: &master, epoch, asked_us };
             let verdict = self.views.judge("g", &said, self.known.as_ref(), 3, self.now_us);
             if verdict == Verdict::Believed {
                 self.known = Some(master);
@@ -166,8 +181,9 @@ mod tests {
 
         fn switches_at(&mut self, epoch: Option<u64>, old: &str, new: &str) -> Verdict {
             let (old, new) = (address(old), address(new));
+            let said = Said { sentinel: ServerId(0), master: &new, epoch, asked_us: self.now_us };
             let known = self.known.as_ref();
-            let verdict = self.views.judge_switch("g", Some(&old), &new, known, epoch);
+            let verdict = self.views.judge_switch("g", Some(&old), &said, known, self.now_us);
             if verdict == Verdict::Believed {
                 self.known = Some(new);
             }
@@ -235,6 +251,33 @@ mod tests {
     }
 
     #[test]
+    fn most_sentinels_may_learn_of_a_switch_late() {
+        let mut scene = Scene::new();
+        for sentinel in 0..3 {
+            scene.says(sentinel, OLD, Some(1));
+        }
+        assert_eq!(scene.switches(OLD, NEW), Verdict::Believed);
+        assert_eq!(scene.says(1, OLD, Some(1)), Verdict::Doubted);
+        assert_eq!(scene.says(2, OLD, Some(1)), Verdict::Doubted, "two of three, and both behind");
+    }
+
+    #[test]
+    fn an_answer_that_crossed_with_the_news_changes_nothing() {
+        let mut views = SentinelViews::default();
+        let (old, new) = (address(OLD), address(NEW));
+        let said =
+            |master, asked_us| Said { sentinel: ServerId(0), master, epoch: Some(1), asked_us };
+        assert_eq!(views.judge("g", &said(&old, 1), None, 1, 2), Verdict::Believed);
+        let news = said(&new, 10);
+        let verdict = views.judge_switch("g", Some(&old), &news, Some(&old), 10);
+        assert_eq!(verdict, Verdict::Believed);
+        let verdict = views.judge("g", &said(&old, 9), Some(&new), 1, 11);
+        assert_eq!(verdict, Verdict::Doubted, "it was asked before, by a single Sentinel");
+        let verdict = views.judge("g", &said(&old, 12), Some(&new), 1, 13);
+        assert_eq!(verdict, Verdict::Believed, "asked again it has set up the group anew");
+    }
+
+    #[test]
     fn a_switch_told_by_who_is_behind_proves_nothing() {
         let mut scene = Scene::new();
         scene.says(0, OLD, Some(7));
@@ -246,7 +289,7 @@ mod tests {
     fn groups_do_not_mix() {
         let mut views = SentinelViews::default();
         let (old, new) = (address(OLD), address(NEW));
-        let said = |master| Said { sentinel: ServerId(0), master, epoch: Some(5) };
+        let said = |master| Said { sentinel: ServerId(0), master, epoch: Some(5), asked_us: 1 };
         assert_eq!(views.judge("a", &said(&old), None, 3, 0), Verdict::Believed);
         let said = Said { epoch: Some(1), ..said(&new) };
         assert_eq!(views.judge("b", &said, Some(&old), 3, 0), Verdict::Believed);

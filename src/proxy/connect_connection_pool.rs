@@ -79,6 +79,11 @@ impl ConnectConnectionPool {
         true
     }
 
+    /// Private links that nobody uses; some may have been lost.
+    pub fn idle(&self) -> impl Iterator<Item = LinkId> {
+        self.idle.iter().map(|(_, link)| *link)
+    }
+
     /// All links that are or were shared.
     pub fn links(&self) -> impl Iterator<Item = LinkId> {
         self.first.iter().chain(self.others.iter().flatten()).copied()

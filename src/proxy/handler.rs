@@ -275,6 +275,13 @@ impl Handler {
         awaiting.sum::<usize>() + self.room.len()
     }
 
+    /// Links that are lent to a client, or to a request. At rest there are none.
+    pub fn lent_links(&self) -> usize {
+        let private = self.links.iter().filter(|(_, link)| link.is_private).count();
+        let idle = self.pools.iter().flat_map(|pool| pool.idle());
+        private - idle.filter(|id| self.links.get(*id).is_some()).count()
+    }
+
     /// Requests that were split and wait for some part.
     pub fn split(&self) -> usize {
         self.wholes.len()

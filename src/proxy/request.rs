@@ -172,6 +172,8 @@ const LATE: u8 = 1 << 5;
 ///
 /// A cluster in the middle of a failover can bounce a request between two nodes for ever.
 pub const HOPS_MAX: u8 = 5;
+/// How often it follows MOVED at once. Then the nodes contradict each other, and get time to agree.
+pub const HOPS_AT_ONCE: u8 = 2;
 
 impl Errand {
     /// The command as it appears in the log.
@@ -243,6 +245,12 @@ impl Awaiting {
     /// Whether its script was loaded for its sake.
     pub fn was_cured(&self) -> bool {
         self.hops & CURED != 0
+    }
+
+    /// What is needed to send it once more as if it had followed MOVED as often as at once.
+    pub fn calmed(&self) -> Ticket {
+        let flags = self.hops & (CURED | PINNED);
+        Ticket { hops: flags | HOPS_AT_ONCE, ..self.again() }
     }
 
     /// What is needed to send it again behind its script.

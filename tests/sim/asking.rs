@@ -7,7 +7,9 @@ use super::client::Client;
 use super::cluster::slot_of;
 use super::commands::{marker, tagged_value};
 use super::ledger::Kind;
+use super::model::Model;
 use super::plan::Plan;
+use super::session::Pact;
 use super::wire::{self, Value, shown};
 
 /// What the reply has to be.
@@ -24,11 +26,30 @@ pub(super) enum Expect {
     Length,
     Presence,
     ReadMany,
+    Watch,
+    /// A read of what is watched, outside the transaction.
+    Outside,
+    Multi,
+    Queued,
+    Exec(Pact),
+    Discard(Pact),
+    Push,
+    List,
+    Pop {
+        timeout: &'static str,
+    },
+    Loaded,
+    Scanned,
 }
 
 impl Client {
-    pub(super) fn make_request(&mut self, plan: &Plan) {
-        self.select_any();
+    pub(super) fn make_request(&mut self, model: &mut Model, plan: &Plan) {
+        if !self.is_settled() {
+            self.select_any();
+        }
+        if self.take_a_step(model, plan) {
+            return;
+        }
         let number = self.next_number;
         let text = format!("c{}.{number}", self.index);
         let tag = text.as_bytes();
@@ -191,27 +212,34 @@ impl Client {
     /// Reads one key, wherever it is.
     pub(super) fn read_one(&mut self, key: usize) {
         self.select(self.ledger.key(key).database);
-        self.request(&[&b"GET"[..], &self.key_name(key)], vec![key], Expect::Read);
+        let name = self.key_name(key);
+        match self.ledger.key(key).kind {
+            Kind::Queue => {
+                self.request(&[&b"LRANGE"[..], &name, b"0", b"-1"], vec![key], Expect::List);
+            }
+            _ => self.request(&[&b"GET"[..], &name], vec![key], Expect::Read),
+        }
     }
 
-    fn is_here(&self, key: usize) -> bool {
+    pub(super) fn is_here(&self, key: usize) -> bool {
         let database = self.connection.as_ref().map_or(0, |open| open.database);
         self.ledger.key(key).database == database
     }
 
-    fn any_key(&mut self) -> usize {
+    /// A key where it is, but no list.
+    pub(super) fn any_key(&mut self) -> usize {
         loop {
             let key = self.random.index(self.ledger.len());
-            if self.is_here(key) {
+            if self.is_here(key) && self.ledger.key(key).kind != Kind::Queue {
                 return key;
             }
         }
     }
 
-    fn key_of(&mut self, kind: Kind) -> usize {
+    pub(super) fn key_of(&mut self, kind: Kind) -> usize {
         loop {
-            let key = self.any_key();
-            if self.ledger.key(key).kind == kind {
+            let key = self.random.index(self.ledger.len());
+            if self.is_here(key) && self.ledger.key(key).kind == kind {
                 return key;
             }
         }
@@ -234,7 +262,7 @@ impl Client {
         keys
     }
 
-    fn value(&mut self, plan: &Plan, key: usize) -> Vec<u8> {
+    pub(super) fn value(&mut self, plan: &Plan, key: usize) -> Vec<u8> {
         let most = if self.random.one_in(4) { plan.value_max } else { 200 };
         let length = match self.random.one_in(8) {
             true => most,
@@ -263,7 +291,8 @@ impl Client {
         self.next_number += 1;
         if expect.is_write() {
             for key in &keys {
-                self.ledger.begin(*key, number, World::now_us());
+                self.ledger.begin(*key, number);
+                self.ledger.note_write(*key, number, World::now_us());
             }
         }
         let slots: Vec<u16> = keys.iter().map(|key| slot_of(&self.ledger.key(*key).name)).collect();
@@ -279,19 +308,49 @@ impl Client {
 
 impl Expect {
     pub(super) fn is_write(&self) -> bool {
-        matches!(self, Expect::Set | Expect::Append | Expect::Count | Expect::Delete)
+        matches!(
+            self,
+            Expect::Set
+                | Expect::Append
+                | Expect::Count
+                | Expect::Delete
+                | Expect::Push
+                | Expect::Pop { .. }
+        )
     }
 
     /// Whether a server has to answer.
     pub(super) fn is_served(&self) -> bool {
         !matches!(
             self,
-            Expect::Exactly(_) | Expect::ErrorLike(_) | Expect::AnyBulk | Expect::AnyInteger
+            Expect::Exactly(_)
+                | Expect::ErrorLike(_)
+                | Expect::AnyBulk
+                | Expect::AnyInteger
+                | Expect::Multi
+                | Expect::Discard(_)
+        )
+    }
+
+    /// Whether the reply may be so large that it is passed on in pieces.
+    pub(super) fn may_be_large(&self) -> bool {
+        matches!(
+            self,
+            Expect::Read
+                | Expect::ReadMany
+                | Expect::List
+                | Expect::Outside
+                | Expect::Exec(_)
+                | Expect::Scanned
         )
     }
 
     pub(super) fn ok() -> Expect {
         Expect::Exactly(Value::Status(b"OK".to_vec()))
+    }
+
+    pub(super) fn error(text: &str) -> Expect {
+        Expect::Exactly(Value::Error(text.as_bytes().to_vec()))
     }
 
     fn bulk(bytes: &[u8]) -> Expect {

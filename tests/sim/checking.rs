@@ -1,7 +1,10 @@
 //! What a simulated client makes of the replies. Knows the ledger of its keys.
 
+use predixy::sys::sim::World;
+
 use super::asking::Expect;
 use super::client::Client;
+use super::commands::{DIGEST, elements};
 use super::ledger::{Fate, Found};
 use super::model::Model;
 use super::plan::Plan;
@@ -20,9 +23,16 @@ pub(super) struct Request {
     pub is_split: bool,
 }
 
+/// While a slot changes hands the proxy does not wait longer than this for what is under way to
+/// its old owner; what comes back later is given back.
+const ORDER_US: u64 = 500_000;
+/// What EXEC says when a command could not be queued.
+const EXEC_ABORT: &str = "EXECABORT Transaction discarded because of previous errors.";
+
 impl Client {
     pub(super) fn check(&mut self, model: &Model, plan: &Plan, request: &Request, value: &Value) {
         let number = request.number;
+        self.hear(request, value);
         let wrong = || panic!("client {} got {value:?} for {number}", self.index);
         if let (Value::Error(text), true) = (value, request.expect.is_served()) {
             return self.take_error(model, plan, request, text);
@@ -70,6 +80,44 @@ impl Client {
                     self.check_read(model, *key, request, got);
                 }
             }
+            (Expect::Watch | Expect::Multi, Value::Status(text)) if text == b"OK" => {}
+            (Expect::Queued, Value::Status(text)) if text == b"QUEUED" => {}
+            (Expect::Outside, got) => self.check_read(model, request.keys[0], request, got),
+            (Expect::Exec(pact), got) => self.check_exec(model, plan, request, pact, got),
+            (Expect::Discard(pact), Value::Status(text)) if text == b"OK" => {
+                self.settle_pact(model, pact, Fate::Never);
+            }
+            (Expect::Push, Value::Integer(length)) => {
+                self.settle(model, request, Fate::Done);
+                let entry = self.ledger.execution(&model.data, request.keys[0], number);
+                let want = elements(entry.and_then(|entry| entry.value.as_deref())).len();
+                assert_eq!(usize::try_from(*length), Ok(want), "RPUSH {number}");
+            }
+            (Expect::List, Value::Array(values)) => {
+                let list = values.iter().flat_map(|value| match value {
+                    Value::Bulk(element) => [element.as_slice(), b"\n"].concat(),
+                    other => panic!("client {} got {other:?} for {number}", self.index),
+                });
+                let list = Some(list.collect::<Vec<u8>>()).filter(|list| !list.is_empty());
+                self.check_bytes(model, request.keys[0], request, list.as_deref());
+            }
+            (Expect::Pop { .. }, Value::Array(values)) => {
+                self.settle(model, request, Fate::Done);
+                let name = self.key_name(request.keys[0]);
+                let entry = self.ledger.execution(&model.data, request.keys[0], number);
+                let taken = entry.and_then(|entry| entry.taken.clone()).unwrap_or_default();
+                let want = [Value::Bulk(name), Value::Bulk(taken)];
+                assert!(values[..] == want, "client {} got {values:?}, not {want:?}", self.index);
+            }
+            (Expect::Pop { timeout }, Value::Null) => {
+                self.settle(model, request, Fate::Never);
+                let seconds: f64 = timeout.parse().unwrap_or(0.0);
+                let waited_us = World::now_us() - request.since_us;
+                let is_over = seconds > 0.0 && waited_us >= (seconds * 1e6) as u64;
+                assert!(is_over, "client {}: {number} blocked for {waited_us} us", self.index);
+            }
+            (Expect::Loaded, Value::Bulk(digest)) if digest == DIGEST.as_bytes() => {}
+            (Expect::Scanned, got) => self.check_scan(plan, got),
             (Expect::Length, Value::Integer(length)) => {
                 let found =
                     self.ledger.possible(&model.data, request.keys[0], number, request.since_us);
@@ -92,12 +140,16 @@ impl Client {
     }
 
     fn check_read(&mut self, model: &Model, key: usize, request: &Request, got: &Value) {
-        let Request { number, since_us, .. } = *request;
         let got = match got {
             Value::Bulk(bytes) => Some(bytes.as_slice()),
             Value::Null => None,
-            other => panic!("client {} got {other:?} for {number}", self.index),
+            other => panic!("client {} got {other:?} for {}", self.index, request.number),
         };
+        self.check_bytes(model, key, request, got);
+    }
+
+    fn check_bytes(&mut self, model: &Model, key: usize, request: &Request, got: Option<&[u8]>) {
+        let Request { number, since_us, .. } = *request;
         self.ledger.check_read(&model.data, key, number, since_us, got);
         if self.is_auditing {
             let name = self.key_name(key);
@@ -111,20 +163,40 @@ impl Client {
         let lossy = plan.allows.lossy && !self.is_auditing;
         let (allowed, fate) = match &*name {
             "ERR server connection close" => (lossy, Fate::Maybe),
-            "ERR no server connection avaliable"
-            | "ERR no server avaliable"
+            // The order could not be kept for so long.
+            "ERR no server connection avaliable" => {
+                let is_late = World::now_us() > request.since_us + ORDER_US;
+                (lossy || (plan.allows.moved_slots && is_late && !self.is_auditing), Fate::Never)
+            }
+            "ERR no server avaliable"
             | "CLUSTERDOWN Hash slot not served"
             | "CLUSTERDOWN The cluster is down"
             | "READONLY You can't write against a read only replica."
             | "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
             | "LOADING Redis is loading the dataset in memory" => (lossy, Fate::Never),
+            EXEC_ABORT => {
+                let was_refused = std::mem::take(&mut self.hearing().refused);
+                let is_spoiled = matches!(&request.expect, Expect::Exec(pact) if pact.is_spoiled);
+                (was_refused || is_spoiled || lossy, Fate::Never)
+            }
+            _ if name.starts_with("EXECABORT Transaction discarded because of: ") => {
+                (lossy || plan.allows.split_slots, Fate::Never)
+            }
+            _ if name.starts_with("NOSCRIPT ") => {
+                (lossy || plan.allows.forgotten_scripts, Fate::Never)
+            }
+            _ if name.starts_with("UNBLOCKED ") => (plan.allows.role_changes, Fate::Never),
             "ERR Protocol error: too big for me" => (plan.allows.early_errors, Fate::Never),
             _ if name.starts_with("TRYAGAIN ") => {
-                let several = request.keys.len() > 1;
+                let several = request.keys.len() > 1 || self.is_in_session(request);
                 (several && plan.allows.split_slots && !self.is_auditing, Fate::Never)
             }
             // The way that it shows could not be followed.
-            _ if name.starts_with("MOVED ") || name.starts_with("ASK ") => (lossy, Fate::Never),
+            _ if name.starts_with("MOVED ") => (lossy, Fate::Never),
+            // A transaction does not follow.
+            _ if name.starts_with("ASK ") => {
+                (lossy || plan.allows.split_slots && self.is_in_session(request), Fate::Never)
+            }
             _ => (false, Fate::Maybe),
         };
         assert!(allowed, "client {} got an error for {}: {name}", self.index, request.number);
@@ -134,7 +206,18 @@ impl Client {
         self.settle(model, request, fate);
     }
 
+    /// Whether it is a step of something that has a connection to a server of its own.
+    fn is_in_session(&self, request: &Request) -> bool {
+        matches!(request.expect, Expect::Queued | Expect::Exec(_) | Expect::Watch)
+    }
+
     pub(super) fn settle(&mut self, model: &Model, request: &Request, fate: Fate) {
+        match &request.expect {
+            Expect::Exec(pact) => return self.settle_pact(model, pact, fate),
+            Expect::Discard(pact) => return self.settle_pact(model, pact, Fate::Never),
+            Expect::Scanned => self.give_up_scan(),
+            _ => {}
+        }
         if request.expect.is_write() {
             for key in &request.keys {
                 self.ledger.settle(&model.data, *key, request.number, fate);

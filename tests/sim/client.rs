@@ -14,6 +14,7 @@ use super::checking::Request;
 use super::ledger::{Fate, Ledger, Rules};
 use super::model::Model;
 use super::plan::Plan;
+use super::session::{Hearing, Session};
 use super::wire;
 
 /// One client, over all its connections.
@@ -30,6 +31,10 @@ pub struct Client {
     next_us: u64,
     /// It reads all its keys, and tolerates nothing.
     pub(super) is_auditing: bool,
+    /// It has loaded the script.
+    pub(super) has_loaded: bool,
+    /// The transaction that it begins has to read this first.
+    pub(super) must_read_inside: Option<usize>,
     pub tally: Tally,
 }
 
@@ -59,6 +64,8 @@ pub(super) struct Connection {
     pub(super) name: Vec<u8>,
     /// The database that it has selected.
     pub(super) database: u32,
+    pub(super) session: Option<Session>,
+    pub(super) hearing: Hearing,
 }
 
 /// What a client intends with its connection.
@@ -93,6 +100,8 @@ impl Client {
             connection: None,
             next_us: World::now_us() + plan.begin_us,
             is_auditing: false,
+            has_loaded: false,
+            must_read_inside: None,
             tally: Tally::default(),
         }
     }
@@ -131,20 +140,21 @@ impl Client {
     }
 
     /// Closes, politely or not. What it was owed it has got.
-    pub fn leave(&mut self) {
+    pub fn leave(&mut self, model: &Model) {
+        self.drop_session(model);
         self.connection = None;
     }
 
     /// Connects anew and reads every key.
-    pub fn begin_audit(&mut self) {
-        self.leave();
+    pub fn begin_audit(&mut self, model: &Model) {
+        self.leave(model);
         self.is_auditing = true;
         self.next_us = 0;
         self.left = u32::try_from(self.ledger.len()).unwrap_or(0);
     }
 
     /// Does what it can now.
-    pub fn turn(&mut self, model: &Model, plan: &Plan, proxy: &Endpoint) {
+    pub fn turn(&mut self, model: &mut Model, plan: &Plan, proxy: &Endpoint) {
         let now_us = World::now_us();
         if self.connection.is_none() {
             if self.left == 0 || now_us < self.next_us {
@@ -179,6 +189,8 @@ impl Client {
             was_silent: false,
             name: Vec::new(),
             database: 0,
+            session: None,
+            hearing: Hearing::default(),
         });
         self.ledger.connect();
     }
@@ -189,7 +201,7 @@ impl Client {
         World::alarm(self.next_us);
     }
 
-    fn make_requests(&mut self, model: &Model, plan: &Plan) {
+    fn make_requests(&mut self, model: &mut Model, plan: &Plan) {
         let Some(open) = &self.connection else { return };
         if open.manner != Manner::Talks || open.expected.len() >= plan.window {
             return;
@@ -203,7 +215,7 @@ impl Client {
                 let key = self.left as usize - 1;
                 self.read_one(key);
             } else {
-                self.make_request(plan);
+                self.make_request(model, plan);
             }
             self.left -= 1;
         }
@@ -353,11 +365,14 @@ impl Client {
         let timed_out = plan.client_timeout_s > 0 && open.was_silent;
         // A large reply of which the server sent only a part.
         let first = open.expected.front();
-        let reads =
-            first.is_some_and(|first| matches!(first.expect, Expect::Read | Expect::ReadMany));
+        let reads = first.is_some_and(|first| first.expect.may_be_large());
         let cut_short = plan.allows.lossy && plan.value_max > 1_000 && reads;
         let erred = open.manner == Manner::HasErred;
-        let allowed = plan.allows.resets || timed_out || cut_short || erred;
+        // Who has shut down its half while it is blocked looks like who is gone.
+        let blocks =
+            open.expected.iter().any(|request| matches!(request.expect, Expect::Pop { .. }));
+        let is_gone = open.manner == Manner::HasShutDown && blocks;
+        let allowed = plan.allows.resets || timed_out || cut_short || erred || is_gone;
         assert!(
             allowed && !self.is_auditing,
             "client {} lost its connection: {what}; it was owed {} replies",
@@ -368,6 +383,7 @@ impl Client {
 
     /// The connection is gone, whoever closed it: what was sent may have been executed.
     fn lose(&mut self, model: &Model) {
+        self.drop_session(model);
         World::note(&format!("client {}: has no connection", self.index));
         self.settle_unwritten(model);
         let Some(open) = self.connection.take() else { return };

@@ -50,28 +50,73 @@ fn tag_of_marker(key: &[u8]) -> Option<Tag> {
     Some((client.parse().ok()?, number.parse().ok()?))
 }
 
-impl Model {
-    /// Lets a server execute a request with keys: its reply.
-    pub fn execute(&mut self, node: usize, standing: Standing, words: &[Vec<u8>]) -> Vec<u8> {
+/// The only script there is, and the name that servers give it.
+pub const SCRIPT: &[u8] = b"return redis.call('SET', KEYS[1], ARGV[1])";
+pub const DIGEST: &str = "8a6f3c1d5e0b9274f8a6c3e1d5b09274f8a6c3e1";
+
+/// What a server makes of a request.
+pub enum Execution {
+    Reply(Vec<u8>),
+    /// Nothing, until something is there to take.
+    Blocks,
+}
+
+/// A request, as far as it says where it belongs.
+struct Keys<'a> {
+    all: Vec<&'a [u8]>,
+    /// Without the markers.
+    real: Vec<&'a [u8]>,
+    writes: bool,
+}
+
+impl Keys<'_> {
+    fn of(words: &[Vec<u8>]) -> Keys<'_> {
         let name = words[0].to_ascii_lowercase();
-        let step = if name == b"mset" { 2 } else { 1 };
-        let single = [&b"get"[..], b"set", b"incr", b"append", b"strlen"].contains(&&*name);
-        let keys: Vec<&[u8]> = match single {
-            true => vec![&words[1]],
-            false => words[1..].iter().step_by(step).map(Vec::as_slice).collect(),
+        let all: Vec<&[u8]> = match &*name {
+            b"get" | b"set" | b"incr" | b"append" | b"strlen" | b"rpush" | b"lrange" => {
+                vec![&words[1]]
+            }
+            b"mset" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
+            b"blpop" | b"brpop" => words[1..words.len() - 1].iter().map(Vec::as_slice).collect(),
+            b"eval" | b"evalsha" => vec![&words[3]],
+            b"mget" | b"exists" | b"touch" | b"del" | b"unlink" | b"watch" => {
+                words[1..].iter().map(Vec::as_slice).collect()
+            }
+            _ => Vec::new(),
         };
-        let real: Vec<&[u8]> =
-            keys.iter().copied().filter(|key| tag_of_marker(key).is_none()).collect();
-        let reads = [&b"get"[..], b"strlen", b"mget", b"exists", b"touch"].contains(&&*name);
-        if let Some(elsewhere) = self.refer(node, standing, &keys, &real, !reads) {
-            return elsewhere;
+        let real = all.iter().copied().filter(|key| tag_of_marker(key).is_none()).collect();
+        let reads =
+            [&b"get"[..], b"strlen", b"mget", b"exists", b"touch", b"lrange"].contains(&&*name);
+        Keys { all, real, writes: !reads }
+    }
+}
+
+impl Model {
+    /// What keeps a server from executing a request, if anything does.
+    pub fn hindrance(
+        &mut self,
+        node: usize,
+        standing: Standing,
+        words: &[Vec<u8>],
+    ) -> Option<Vec<u8>> {
+        let Keys { all, real, writes } = Keys::of(words);
+        if all.is_empty() { None } else { self.refer(node, standing, &all, &real, writes) }
+    }
+
+    /// Lets a server execute a request.
+    pub fn execute(&mut self, node: usize, standing: Standing, words: &[Vec<u8>]) -> Execution {
+        if let Some(elsewhere) = self.hindrance(node, standing, words) {
+            return Execution::Reply(elsewhere);
         }
-        match &*name {
+        let Keys { all: keys, real, .. } = Keys::of(words);
+        let name = words[0].to_ascii_lowercase();
+        let ok = || b"+OK\r\n".to_vec();
+        Execution::Reply(match &*name {
             b"get" => self.bulk(node, keys[0]),
             b"strlen" => integer(self.data.read(node, keys[0]).map_or(0, |value| value.len())),
             b"set" => {
                 self.write(node, &words[1], &words[2], false);
-                b"+OK\r\n".to_vec()
+                ok()
             }
             b"append" => integer(self.write(node, &words[1], &words[2], true)),
             b"incr" => {
@@ -84,7 +129,7 @@ impl Model {
                 for pair in words[1..].chunks(2) {
                     self.write(node, &pair[0], &pair[1], false);
                 }
-                b"+OK\r\n".to_vec()
+                ok()
             }
             b"mget" => {
                 let mut reply = format!("*{}\r\n", keys.len()).into_bytes();
@@ -105,8 +150,41 @@ impl Model {
                 }
                 integer(removed)
             }
+            b"rpush" => {
+                let tag = tag_of_value(&words[1], &words[2]);
+                integer(self.push(node, &words[1], &words[2], Some(tag)))
+            }
+            b"lrange" => {
+                let list = self.data.read(node, keys[0]);
+                wire::command(&elements(list.as_deref()))
+            }
+            b"blpop" | b"brpop" => match self.pop(node, &keys, name == b"blpop") {
+                Some(element) => wire::command(&[keys[0], &element]),
+                None => return Execution::Blocks,
+            },
+            b"eval" | b"evalsha" => {
+                if name == b"evalsha" && !self.nodes[node].knows_script {
+                    return Execution::Reply(
+                        b"-NOSCRIPT No matching script. Please use EVAL.\r\n".to_vec(),
+                    );
+                }
+                let script = if name == b"eval" { SCRIPT } else { DIGEST.as_bytes() };
+                assert!(words[1] == script, "a server got another script");
+                self.nodes[node].knows_script = true;
+                self.write(node, &words[3], &words[4], false);
+                ok()
+            }
+            b"script" => {
+                assert!(words[2] == SCRIPT, "a server got another script");
+                self.nodes[node].knows_script = true;
+                wire::bulk(DIGEST.as_bytes())
+            }
+            b"scan" => self.scan(node, standing, words),
+            b"dbsize" => integer(self.keys_in(node, standing.database).len()),
+            b"keys" => wire::command(&self.keys_in(node, standing.database)),
+            b"ping" => b"+PONG\r\n".to_vec(),
             other => panic!("a server got a command that no client sends: {}", wire::shown(other)),
-        }
+        })
     }
 
     fn bulk(&mut self, node: usize, key: &[u8]) -> Vec<u8> {
@@ -129,14 +207,82 @@ impl Model {
         length
     }
 
+    /// Puts an element at the end of a list; how many there are then.
+    fn push(&mut self, node: usize, key: &[u8], element: &[u8], tag: Option<Tag>) -> usize {
+        let mut list = self.data.peek(node, key).map_or(Vec::new(), |list| list.to_vec());
+        list.extend_from_slice(element);
+        list.push(b'\n');
+        let count = elements(Some(&list)).len();
+        self.enter(node, key, tag, Some(list));
+        count
+    }
+
+    /// Takes an element from a list, if there is one; a marker says for whom.
+    fn pop(&mut self, node: usize, keys: &[&[u8]], first: bool) -> Option<Vec<u8>> {
+        let list = self.data.peek(node, keys[0])?.to_vec();
+        let mut elements = elements(Some(&list));
+        let element = if first { elements.remove(0) } else { elements.pop()? };
+        let rest: Vec<u8> =
+            elements.iter().flat_map(|element| [*element, b"\n"].concat()).collect();
+        let rest = Some(rest).filter(|rest| !rest.is_empty());
+        self.enter(node, keys[0], tag_of_marker(keys[1]), rest);
+        self.data.note_taken(keys[0], element);
+        Some(element.to_vec())
+    }
+
+    /// Somebody else writes to a key, straight at its server.
+    pub fn interfere(&mut self, key: &[u8], text: &str, is_list: bool) {
+        let node = match &self.shape {
+            super::model::Shape::Cluster(slots) => slots.holder(self, key),
+            super::model::Shape::Groups(groups) => groups.group_of(key).master,
+        };
+        if self.data.master_of(node).is_some() {
+            return;
+        }
+        if is_list {
+            self.push(node, key, text.as_bytes(), None);
+        } else {
+            self.enter(node, key, None, Some(text.as_bytes().to_vec()));
+        }
+    }
+
+    /// Some of the keys that come after a cursor, in an order that has nothing to do with names.
+    fn scan(&mut self, node: usize, standing: Standing, words: &[Vec<u8>]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(&words[1]).into_owned();
+        let cursor: u64 = text.parse().expect("a cursor");
+        let place = |key: &&[u8]| 1 + u64::from(crc16::State::<crc16::XMODEM>::calculate(key));
+        let mut keys = self.keys_in(node, standing.database);
+        keys.retain(|key| place(&key.as_slice()) >= cursor);
+        keys.sort_by_key(|key| place(&key.as_slice()));
+        let next = keys.get(7).map_or(0, |key| place(&key.as_slice()));
+        keys.retain(|key| next == 0 || place(&key.as_slice()) < next);
+        let mut reply = b"*2\r\n".to_vec();
+        reply.extend(wire::bulk(next.to_string().as_bytes()));
+        reply.extend(wire::command(&keys));
+        reply
+    }
+
+    fn keys_in(&mut self, node: usize, database: u32) -> Vec<Vec<u8>> {
+        self.data.catch_up(node);
+        let keys = self.data.keys(node).filter(|key| super::groups::database_of(key) == database);
+        keys.map(<[u8]>::to_vec).collect()
+    }
+
     /// Enters an execution; whether there was a value before.
     fn enter(&mut self, node: usize, key: &[u8], tag: Option<Tag>, value: Option<Vec<u8>>) -> bool {
+        self.pacts.check(key, tag);
         let durable = self.is_durable(node, key);
         if !durable {
             World::note(&format!("server {node}: what it writes to {} is lost", wire::shown(key)));
         }
         self.data.write(node, key, tag, value, durable)
     }
+}
+
+/// The elements of a list.
+pub fn elements(list: Option<&[u8]>) -> Vec<&[u8]> {
+    let list = list.unwrap_or_default();
+    list.split(|byte| *byte == b'\n').filter(|element| !element.is_empty()).collect()
 }
 
 fn integer(number: usize) -> Vec<u8> {

@@ -40,6 +40,8 @@ pub struct Entry {
     pub value: Option<Rc<[u8]>>,
     /// Whether something was removed.
     pub removed: bool,
+    /// What was taken from a list.
+    pub taken: Option<Vec<u8>>,
     pub at_us: u64,
     /// The servers have lost it in a failover.
     pub is_lost: bool,
@@ -171,11 +173,25 @@ impl Data {
         let store = &mut self.stores[node];
         let had = store.cells.get(key).is_some_and(|cell| cell.value.is_some());
         let removed = had && value.is_none();
-        entries.push(Entry { tag, value: value.clone(), removed, at_us, is_lost: !durable });
+        let is_lost = !durable;
+        entries.push(Entry { tag, value: value.clone(), removed, taken: None, at_us, is_lost });
         let cell = Cell { version: entries.len(), value };
         store.cells.insert(key.to_vec(), cell.clone());
         store.backlog.push(Change { at_us, key: key.to_vec(), cell: Some(cell) });
         had
+    }
+
+    /// The last that was written to a key took this from its list.
+    pub fn note_taken(&mut self, key: &[u8], element: &[u8]) {
+        let history = self.history.get_mut(key);
+        if let Some(entry) = history.and_then(|history| history.entries.last_mut()) {
+            entry.taken = Some(element.to_vec());
+        }
+    }
+
+    /// The version of a key that a server holds; 0 is none.
+    pub fn version(&self, node: usize, key: &[u8]) -> usize {
+        self.stores[node].cells.get(key).map_or(0, |cell| cell.version)
     }
 
     /// Moves a key with all that is known of it.

@@ -70,6 +70,12 @@ pub enum Kind {
     Log,
     /// INCR.
     Counter,
+    /// INCR, and only in transactions.
+    Apart,
+    /// Others write it; it is only read, and watched.
+    Watched,
+    /// RPUSH and BLPOP; others put something in, too.
+    Queue,
 }
 
 /// What a read may have found.
@@ -84,8 +90,15 @@ impl Ledger {
     /// A client with keys of every kind for each of some hash tags, which are spread over the
     /// databases.
     pub fn new(client: usize, tags: usize, databases: u32, rules: Rules) -> Ledger {
-        let kinds =
-            [("r", Kind::Register), ("s", Kind::Register), ("l", Kind::Log), ("n", Kind::Counter)];
+        let kinds = [
+            ("r", Kind::Register),
+            ("s", Kind::Register),
+            ("l", Kind::Log),
+            ("n", Kind::Counter),
+            ("x", Kind::Apart),
+            ("w", Kind::Watched),
+            ("q", Kind::Queue),
+        ];
         let mut keys = Vec::new();
         for tag in 0..tags {
             let database = u32::try_from(client + tag).unwrap_or(0) % databases;
@@ -116,8 +129,12 @@ impl Ledger {
     }
 
     /// A write is about to be sent.
-    pub fn begin(&mut self, key: usize, number: u32, now_us: u64) {
+    pub fn begin(&mut self, key: usize, number: u32) {
         self.keys[key].writes.insert(number, Fate::Pending);
+    }
+
+    /// From now on reads of the place have to be the master's, for a while.
+    pub fn note_write(&mut self, key: usize, number: u32, now_us: u64) {
         let hash_tag = self.keys[key].hash_tag.clone();
         for same in self.keys.iter_mut().filter(|same| same.hash_tag == hash_tag) {
             same.wrote_us.insert(number, now_us);
@@ -135,7 +152,7 @@ impl Ledger {
         let key = &mut self.keys[key];
         let Some(write) = key.writes.get_mut(&number) else { return };
         *write = fate;
-        if key.kind == Kind::Counter {
+        if key.is_counter() {
             return;
         }
         let history = data.history(&key.name);
@@ -159,6 +176,12 @@ impl Ledger {
             }
             Fate::Maybe | Fate::Pending => {}
         }
+    }
+
+    /// Whether there is no write of which nobody knows how it went, or whether it will last.
+    pub fn is_certain(&self, key: usize) -> bool {
+        let mut fates = self.keys[key].writes.values();
+        fates.all(|fate| matches!(fate, Fate::Done | Fate::Never))
     }
 
     /// The execution of a write that is done.
@@ -281,7 +304,7 @@ impl Ledger {
         for key in &self.keys {
             let history = data.history(&key.name);
             let fates = key.writes.values();
-            if key.kind == Kind::Counter {
+            if key.is_counter() {
                 let unclaimed = history.len() - key.done.len();
                 let maybe = fates.filter(|fate| **fate == Fate::Maybe).count();
                 assert!(
@@ -304,6 +327,9 @@ impl Ledger {
             }
             for entry in history {
                 let number = numbered(entry);
+                if number.is_none() && matches!(key.kind, Kind::Watched | Kind::Queue) {
+                    continue;
+                }
                 let is_own = number.is_some_and(|number| key.writes.contains_key(&number));
                 assert!(is_own, "{:?} is nobody's", entry.tag);
             }
@@ -312,6 +338,10 @@ impl Ledger {
 }
 
 impl Key {
+    fn is_counter(&self) -> bool {
+        matches!(self.kind, Kind::Counter | Kind::Apart)
+    }
+
     /// A write that is done must not have been seen by a read that was sent before it.
     fn check_unseen(&self, version: usize, tag: Tag) {
         assert!(version > self.seen, "{tag:?} was seen by a read that was sent before it");

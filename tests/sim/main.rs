@@ -15,12 +15,16 @@ mod cluster;
 mod groups;
 mod sentinel;
 mod commands;
+mod pacts;
+mod talk;
 mod server;
 mod script;
 mod ledger;
 mod asking;
 mod checking;
+mod session;
 mod client;
+mod neighbour;
 mod run;
 
 use std::cell::{Cell, RefCell};

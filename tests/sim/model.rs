@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use super::cluster::Slots;
 use super::data::Data;
 use super::groups::Groups;
+use super::pacts::Pacts;
 use super::plan::{Kind, Plan};
 use super::sentinel::Sentinels;
 
@@ -19,6 +20,7 @@ pub struct Model {
     pub data: Data,
     pub shape: Shape,
     pub sentinels: Sentinels,
+    pub pacts: Pacts,
     /// Replicas that have lost their master answer all the same.
     pub serves_stale: bool,
     /// How long a replica needs to get all that its master has.
@@ -40,6 +42,8 @@ pub struct Node {
     pub is_failed: bool,
     /// It reaches none of the others and has noticed, or has just been started.
     pub is_isolated: bool,
+    /// It was told the script since it was started.
+    pub knows_script: bool,
 }
 
 /// How a connection stands when a request comes.
@@ -63,6 +67,7 @@ impl Model {
             is_member: index < plan.members(),
             is_failed: false,
             is_isolated: false,
+            knows_script: false,
         };
         let nodes: Vec<Node> = (0..servers).map(node).collect();
         let mut data = Data::new(servers);
@@ -81,6 +86,7 @@ impl Model {
             data,
             shape,
             sentinels: Sentinels::new(plan),
+            pacts: Pacts::default(),
             serves_stale: plan.serves_stale,
             sync_us: plan.lag_us,
         }

@@ -28,6 +28,12 @@ pub struct Plan {
     /// When the clients and the script begin.
     pub begin_us: u64,
     pub databases: u32,
+    pub has_transactions: bool,
+    pub has_blocking: bool,
+    pub has_scripts: bool,
+    pub has_scans: bool,
+    /// How often somebody else writes to a key, in microseconds.
+    pub neighbour_us: u64,
     /// How far replicas are behind.
     pub lag_us: u64,
     /// Replicas without their master answer all the same.
@@ -83,6 +89,8 @@ pub enum Kind {
 pub struct Allowed {
     /// Connections to servers may fail, so that requests get errors.
     pub lossy: bool,
+    /// Slots change hands.
+    pub moved_slots: bool,
     /// Masters become replicas and replicas masters.
     pub role_changes: bool,
     /// Several keys of one slot may be in two places.
@@ -91,6 +99,10 @@ pub struct Allowed {
     pub resets: bool,
     /// A server may refuse a long request.
     pub early_errors: bool,
+    /// Servers forget scripts, or have never had them.
+    pub forgotten_scripts: bool,
+    /// Keys may be where SCAN has been already.
+    pub missed_keys: bool,
 }
 
 /// Something that the script may do from time to time.
@@ -124,6 +136,8 @@ pub enum Deed {
     Loading,
     /// No descriptor is left for clients.
     NoDescriptors,
+    /// A server forgets its scripts.
+    ForgetScripts,
     /// A Sentinel dies for a while.
     SentinelCrash,
     /// A Sentinel does nothing for a while, or its connections break or are held.
@@ -166,6 +180,10 @@ pub struct ClientChances {
     pub idle: u64,
 }
 
+fn forgets(deed: &Deed) -> bool {
+    [Deed::Crash, Deed::ForgetScripts, Deed::JoinOrLeave].contains(deed)
+}
+
 impl Plan {
     /// The plan of a seed: a fifth of all runs are without any fault, a fifth have slots that move
     /// and nothing else, a fifth have difficult clients, and in the others every fault is there or
@@ -206,15 +224,22 @@ impl Plan {
             // A master without replicas would have nobody to read from.
             plan.deeds.retain(|deed| *deed != Deed::JoinOrLeave);
         }
+        if plan.has_transactions || plan.has_blocking || plan.has_scripts || plan.has_scans {
+            // Only requests with keys wait until the servers are known.
+            plan.begin_us = 1_000_000;
+        }
         if !plan.deeds.is_empty() {
             plan.script_us = 1_000 << random.below(8);
         }
         plan.allows = Allowed {
             lossy: plan.is_lossy(),
+            moved_slots: plan.moves_keys(),
             role_changes: plan.changes_roles(),
             split_slots: plan.deeds.contains(&Deed::MigrateSlot),
             resets: plan.platform.resets > 0,
             early_errors: plan.server.early_error > 0,
+            forgotten_scripts: plan.changes_roles() || plan.deeds.iter().any(forgets),
+            missed_keys: plan.moves_keys(),
         };
         plan
     }
@@ -264,6 +289,11 @@ impl Plan {
             } else {
                 1
             },
+            has_transactions: random.one_in(2),
+            has_blocking: random.one_in(2),
+            has_scripts: random.one_in(2),
+            has_scans: random.one_in(2),
+            neighbour_us: 1_000 << random.below(8),
             lag_us: if random.one_in(3) { 0 } else { 1 << random.below(20) },
             serves_stale: random.one_in(2),
             clients: 3 + random.index(4),
@@ -312,6 +342,9 @@ impl Plan {
         if random.one_in(3) {
             self.deeds.push(Deed::NoDescriptors);
         }
+        if random.one_in(6) {
+            self.deeds.push(Deed::ForgetScripts);
+        }
         if random.one_in(3) {
             self.platform.accept_failures = 10;
         }
@@ -332,6 +365,7 @@ impl Plan {
             Deed::Hold,
             Deed::Unreachable,
             Deed::Loading,
+            Deed::ForgetScripts,
         ];
         match self.kind {
             Kind::Cluster => all.extend([Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave]),
@@ -377,6 +411,7 @@ impl Plan {
             Deed::MigrateSlot,
             Deed::JoinOrLeave,
             Deed::NoDescriptors,
+            Deed::ForgetScripts,
             Deed::SentinelCrash,
             Deed::SentinelTrouble,
             Deed::SentinelGossip,
@@ -388,6 +423,17 @@ impl Plan {
             harmless.contains(deed) || (hands_over && (self.serves_stale || self.replicas < 2))
         };
         chances + resets + refusals + silences > 0 || !self.deeds.iter().all(is_harmless)
+    }
+
+    fn moves_keys(&self) -> bool {
+        let moves = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::Crash];
+        // What a failover loses is lost.
+        self.changes_roles() || self.deeds.iter().any(|deed| moves.contains(deed))
+    }
+
+    /// Whether SCAN may miss keys.
+    pub fn may_miss_keys(&self) -> bool {
+        self.allows.missed_keys
     }
 
     fn changes_roles(&self) -> bool {

@@ -17,6 +17,7 @@ use predixy::sys::{Endpoint, ListenSocket};
 use super::client::{Client, Tally};
 use super::cluster::slot_of;
 use super::model::Model;
+use super::neighbour::Neighbour;
 use super::plan::{ClientChances, Plan, ServerChances};
 use super::script::Script;
 use super::server::Server;
@@ -30,6 +31,7 @@ struct Run {
     servers: Vec<Server>,
     model: Model,
     script: Script,
+    neighbour: Neighbour,
     proxy: Endpoint,
     logger: Arc<Logger>,
     /// Passes in which nothing happened although somebody did not want to sleep.
@@ -125,7 +127,11 @@ impl Run {
         slots.dedup();
         let proxy = Endpoint::Ip(PROXY.parse().expect("an address"));
         Run {
-            script: Script::new(slots, plan.begin_us),
+            neighbour: Neighbour::new(
+                clients.iter().map(|client| &client.ledger),
+                plan.neighbour_us,
+            ),
+            script: Script::new(slots, &plan),
             plan,
             random,
             handlers,
@@ -154,12 +160,13 @@ impl Run {
                 }
                 2 => {
                     for client in &mut self.clients {
-                        client.turn(&self.model, &self.plan, &self.proxy);
+                        client.turn(&mut self.model, &self.plan, &self.proxy);
                     }
                 }
                 _ => self.script.turn(&mut self.model, &mut self.servers, &self.plan),
             }
         }
+        self.neighbour.turn(&mut self.model);
         self.passes += 1;
         assert!(self.passes < PASSES_MAX, "the run does not come to an end");
         if World::moves() != before {
@@ -219,7 +226,7 @@ impl Run {
         let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
         assert!(done, "no progress: {:?} {}", self.leftovers(), self.complaints());
         for client in &mut self.clients {
-            client.leave();
+            client.leave(&self.model);
         }
         self.until(4 * SECOND, |_| false);
     }
@@ -231,13 +238,14 @@ impl Run {
     /// Every key is read once more, without any error, and is what the model has.
     fn audit(&mut self) {
         World::note("audit");
+        self.neighbour.stop();
         // Nor does anything take time: a large value must not be too slow for ServerTimeout.
         let capacity = self.plan.platform.capacity.clone();
         World::set_faults(Faults { capacity, ..Faults::none() });
         self.plan.reply_us = 0;
         for client in &mut self.clients {
             client.ledger.check_end(&self.model.data);
-            client.begin_audit();
+            client.begin_audit(&self.model);
         }
         let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
         assert!(done, "no progress in the audit: {}", self.complaints());
@@ -247,7 +255,7 @@ impl Run {
     fn end(mut self) -> Outcome {
         World::note("end");
         for client in &mut self.clients {
-            client.leave();
+            client.leave(&self.model);
         }
         let is_clean = self.until(5 * SECOND, |run| run.leftovers().is_none());
         assert!(is_clean, "something is left: {:?}", self.leftovers());
@@ -285,10 +293,11 @@ impl Run {
         for (index, handler) in self.handlers.iter().enumerate() {
             let (clients, split) = (handler.clients(), handler.split());
             let (in_flight, bytes) = (handler.in_flight(), handler.buffered_bytes());
-            if clients + split + in_flight > 0 || bytes > 0 {
+            let lent = handler.lent_links();
+            if clients + split + in_flight + lent > 0 || bytes > 0 {
                 return Some(format!(
                     "handler {index} has {clients} clients, {in_flight} in flight, {split} split, \
-                     {bytes} bytes"
+                     {lent} links lent, {bytes} bytes"
                 ));
             }
         }
@@ -296,9 +305,11 @@ impl Run {
         if World::open_sockets() != 2 * links {
             return Some(format!("{} sockets for {links} links", World::open_sockets()));
         }
-        // A shared one for each database of each server, and the private ones that are kept for large requests.
+        // A shared one for each database of each server, the private ones that are kept, of which
+        // every client may have had two at a time, and one to listen to a Sentinel on.
         let databases = usize::try_from(self.plan.databases).unwrap_or(0);
-        let most = self.handlers.len() * self.servers.len() * (databases + 4);
+        let most =
+            self.servers.len() * databases * (self.handlers.len() + 2 * self.plan.clients) + 1;
         (links > most).then(|| format!("{links} links, at most {most} are of use"))
     }
 }

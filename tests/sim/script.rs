@@ -14,6 +14,9 @@ pub struct Script {
     random: Random,
     next_us: u64,
     has_begun: bool,
+    /// A slot that has moved does not move again so soon: there and back in a round trip is more
+    /// than any proxy can follow.
+    pause_us: u64,
     slots: Vec<u16>,
     /// When each of the slots moved last.
     moved_us: Vec<u64>,
@@ -51,17 +54,18 @@ enum Later {
     Remember(usize, usize),
 }
 
-/// A slot that has moved does not move again so soon, or requests would follow it for ever. Nor
-/// has a group two new masters in a time in which not all Sentinels have heard of the first.
-const PAUSE_US: u64 = 400_000;
+/// A group does not get two new masters in a time in which not all Sentinels have heard of the
+/// first, and nobody has asked them.
+const TERM_US: u64 = 2_500_000;
 
 impl Script {
-    pub fn new(slots: Vec<u16>, begin_us: u64) -> Script {
+    pub fn new(slots: Vec<u16>, plan: &Plan) -> Script {
         let moved_us = vec![0; slots.len()];
         let random = World::random();
         Script {
             random,
-            next_us: World::now_us() + begin_us,
+            next_us: World::now_us() + plan.begin_us,
+            pause_us: if *plan.platform.capacity.start() < 1_000 { 2_000_000 } else { 400_000 },
             has_begun: false,
             slots,
             moved_us,
@@ -153,6 +157,7 @@ impl Script {
                     servers[some].close_some(true);
                 }
             }
+            Deed::ForgetScripts => model.nodes[some].knows_script = false,
             Deed::NoDescriptors => {
                 World::fail_accepts(1 + u32::try_from(self.random.below(3)).unwrap_or(0));
             }
@@ -213,7 +218,7 @@ impl Script {
         let place = self.random.index(self.slots.len());
         let slot = self.slots[place];
         let from = model.slots().owner(slot);
-        let is_recent = World::now_us() < self.moved_us[place] + PAUSE_US;
+        let is_recent = World::now_us() < self.moved_us[place] + self.pause_us;
         if is_recent || model.slots().is_migrating(slot) || Some(from) == self.dead {
             return;
         }
@@ -251,7 +256,7 @@ impl Script {
         }
         // There and back within one round trip is more than any proxy can follow.
         let now_us = World::now_us();
-        let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + PAUSE_US / 4);
+        let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + self.pause_us / 4);
         if is_recent || !model.slots().migrations().is_empty() {
             return;
         }
@@ -283,6 +288,7 @@ impl Script {
         self.dead = Some(node);
         model.lose_touch(node);
         servers[node].die();
+        model.nodes[node].knows_script = false;
         let us = self.random.below(800_000);
         if plan.kind != Kind::Standalone && self.random.one_in(2) {
             self.after(us, Later::TakeOver(node));
@@ -327,14 +333,14 @@ impl Script {
         if model.is_cluster() {
             // Twice within one round trip is more than any proxy can follow.
             let now_us = World::now_us();
-            let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + PAUSE_US);
+            let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + self.pause_us);
             if !is_recent && model.slots().migrations().is_empty() {
                 World::note(&format!("script: {heir} takes over from {old}, both are well"));
                 self.moved_us.fill(now_us);
                 model.swap_in_cluster(old, heir);
                 self.spread(model.nodes.len());
             }
-        } else if World::now_us() >= self.promoted_us + PAUSE_US {
+        } else if World::now_us() >= self.promoted_us + TERM_US {
             self.promote(model, servers, old, heir);
             let us = self.random.below(200_000);
             self.after(us, Later::Demote(old));
@@ -393,7 +399,7 @@ impl Script {
                 model.promote_in_cluster(node, heir);
                 self.spread(model.nodes.len());
             }
-            Some(heir) if World::now_us() >= self.promoted_us + PAUSE_US => {
+            Some(heir) if World::now_us() >= self.promoted_us + TERM_US => {
                 self.promote(model, servers, node, heir);
             }
             None if model.is_cluster() && model.data.replicas_of(node).is_empty() => {

@@ -13,6 +13,7 @@ use predixy::sys::{ListenSocket, Progress, Socket};
 
 use super::model::{Model, Standing};
 use super::plan::{Kind, Plan};
+use super::talk::Talk;
 use super::wire;
 
 /// The connections of one server, or of a Sentinel: those are counted after the servers.
@@ -34,6 +35,7 @@ struct Connection {
     outbox: Vec<u8>,
     steps: Steps,
     standing: Standing,
+    talk: Talk,
     /// What it wants to be told.
     channels: Vec<Vec<u8>>,
     end: End,
@@ -150,6 +152,7 @@ impl Server {
                 outbox: Vec::new(),
                 steps,
                 standing: Standing::default(),
+                talk: Talk::default(),
                 channels: Vec::new(),
                 end: End::Stay,
                 is_held: false,
@@ -200,6 +203,14 @@ impl Drop for Connection {
 impl Connection {
     /// False when it has ended.
     fn turn(&mut self, desk: &mut Desk<'_>) -> bool {
+        if self.talk.is_blocked()
+            && let Some(reply) = self.talk.unblock(desk.model, desk.index)
+        {
+            World::note(&format!("server {}: unblocks -> {}", desk.index, wire::shown(&reply)));
+            if !self.reply_or_fail(desk, reply) {
+                return false;
+            }
+        }
         let mut room = [0; 8192];
         let mut is_over = false;
         // It goes on reading while it has replies to send, as Redis does.
@@ -220,7 +231,7 @@ impl Connection {
     /// False when the connection is to be closed at once.
     fn take_requests(&mut self, desk: &mut Desk<'_>) -> bool {
         let mut at = 0;
-        while self.end == End::Stay {
+        while self.end == End::Stay && !self.talk.is_blocked() {
             let taken = wire::take_command(&self.inbox[at..]);
             let taken =
                 taken.unwrap_or_else(|error| panic!("a server got what is no request: {error}"));
@@ -257,7 +268,11 @@ impl Connection {
         let standing = self.standing;
         self.standing.asking = false;
         let reply = match (&*name, desk.sentinel) {
-            _ if desk.loading => LOADING.to_vec(),
+            // What is queued is not for here.
+            (b"ping", None) if self.talk.is_queueing() => self.talk_about(desk, standing, words),
+            (b"asking" | b"ping" | b"cluster" | b"sentinel" | b"subscribe", _) if desk.loading => {
+                LOADING.to_vec()
+            }
             (b"asking", None) => {
                 self.standing.asking = true;
                 b"+OK\r\n".to_vec()
@@ -269,9 +284,13 @@ impl Connection {
             (b"info", None) => wire::bulk(b"# Server\r\nredis_version:7.0.15\r\n"),
             (b"sentinel", Some(sentinel)) => desk.model.ask_sentinel(sentinel, words),
             (b"subscribe", Some(_)) => self.subscribe(&words[1..]),
-            (_, None) => desk.model.execute(desk.index, standing, words),
+            (_, None) => self.talk_about(desk, standing, words),
             (_, Some(_)) => panic!("a Sentinel was asked for {}", wire::shown(&name)),
         };
+        if self.talk.is_blocked() {
+            World::note(&format!("server {}: {} blocks", desk.index, wire::shown(&name)));
+            return true;
+        }
         World::note(&format!(
             "server {}: {} {} -> {}",
             desk.index,
@@ -280,6 +299,17 @@ impl Connection {
             wire::shown(&reply)
         ));
         self.reply_or_fail(desk, reply)
+    }
+
+    /// The reply to what may be a part of something longer; nothing when it blocks.
+    fn talk_about(
+        &mut self,
+        desk: &mut Desk<'_>,
+        standing: Standing,
+        words: &[Vec<u8>],
+    ) -> Vec<u8> {
+        let Desk { model, index, loading, .. } = desk;
+        self.talk.take(model, *index, standing, *loading, words).unwrap_or_default()
     }
 
     fn subscribe(&mut self, channels: &[Vec<u8>]) -> Vec<u8> {

@@ -143,6 +143,9 @@ fn read(bytes: &[u8], at: &mut usize) -> Result<Value, String> {
         },
         _ => {
             let count = number(head)?;
+            if count < 0 {
+                return Ok(Value::Null);
+            }
             Value::Array((0..count).map(|_| read(bytes, at)).collect::<Result<_, _>>()?)
         }
     })

@@ -7,7 +7,7 @@
 use std::mem;
 
 use super::super::replies;
-use super::super::request::{ClientId, Errand, HOPS_MAX, LinkId, Step};
+use super::super::request::{ClientId, Errand, HOPS_MAX, LinkId, Step, Ticket};
 use super::super::session::Session;
 use super::Handler;
 use super::dispatch::{Common, Request, Taken, no_server_reply};
@@ -19,6 +19,9 @@ use crate::resp::writer::Sink;
 /// A client that has closed its sending side gets this long for the reply to a command that did
 /// not have to wait; then it is taken to be gone, which looks the same.
 const GONE_US: u64 = 10_000;
+
+/// A command that has been blocked somewhere for so long has not been sent in a circle.
+const SETTLED_US: u64 = 100_000;
 
 impl Handler {
     /// A command that may block, outside a transaction.
@@ -89,9 +92,16 @@ impl Handler {
             let request = link.log.request(awaiting.offset, awaiting.length as usize)?;
             Some((request.to_vec(), link.lane))
         });
-        let Some((request, lane)) = request.filter(|_| awaiting.redirects() < HOPS_MAX) else {
+        // Who waits for days may have to move every now and then.
+        let is_old = self.now_us >= awaiting.asked_us().saturating_add(SETTLED_US);
+        let may_move = is_old || awaiting.redirects() < HOPS_MAX;
+        let Some((request, lane)) = request.filter(|_| may_move) else {
             return false;
         };
+        let held_us = self.now_us.saturating_sub(awaiting.since_us);
+        let held_us = u32::try_from(held_us).unwrap_or(u32::MAX);
+        let ticket = if is_old { awaiting.anew() } else { awaiting.again() };
+        let ticket = Ticket { held_us, ..ticket };
         let Some((server, ask)) = self.read_redirect(link, answer.reply) else { return false };
         if !self.lives_on(client, link) {
             return false;
@@ -104,7 +114,7 @@ impl Handler {
             asking.command(&[b"ASKING"]);
             link.send_errand(&self.buffers, Errand::Asking, &asking, self.now_us);
         }
-        self.send_step(Some(new), client, Step::Block, &request, awaiting.again());
+        self.send_step(Some(new), client, Step::Block, &request, ticket);
         true
     }
 

@@ -252,6 +252,12 @@ impl Handler {
                 self.ask_one_master(&request);
             }
             Family::Local(LocalCommand::Hello) => return self.hello(&request),
+            // Other databases are reached on other links, and some commands reach into two.
+            Family::Local(LocalCommand::Select)
+                if self.changes_database(&request) && self.must_wait(&request) =>
+            {
+                return Taken::Later;
+            }
             Family::Local(LocalCommand::Reset) => return self.reset(&request),
             Family::Local(local) => self.answer_locally(local, &request),
             Family::Transaction(command) => {

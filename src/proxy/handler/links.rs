@@ -9,7 +9,9 @@ use super::super::connect_connection::{ConnectConnection, LinkState};
 use super::super::giants::GIANT;
 use super::super::lane::Lane;
 use super::super::replies;
-use super::super::request::{Awaiting, ClientId, Errand, HOPS_MAX, LinkId, Origin, Ticket};
+use super::super::request::{
+    Awaiting, ClientId, Errand, HOPS_AT_ONCE, HOPS_MAX, LinkId, Origin, Ticket,
+};
 use super::super::shared::Mail;
 use super::dispatch::Message;
 use super::intake::Reader;
@@ -463,8 +465,9 @@ impl Handler {
                 }
             };
             let reply = &scratch[begin..end];
-            // No reply of RESP2 begins with such a byte, and few of RESP3.
-            let link = if reply[0] > b':' {
+            // No reply of RESP2 begins with such a byte, and few of RESP3. The last piece of a reply
+            // that was passed on while it came begins with any byte.
+            let link = if reply[0] > b':' && !link.streaming {
                 if self.take_push(id, reply) {
                     (begin, at) = (end, end);
                     continue;
@@ -616,7 +619,7 @@ impl Handler {
                 }
                 return;
             }
-            return self.take_errand_reply(id, errand, reply);
+            return self.take_errand_reply(id, errand, awaiting.since_us, reply);
         }
         let is_error = is_whole && reply[0] == b'-';
         if let Origin::Session { client, sequence, step } = awaiting.origin {
@@ -742,10 +745,11 @@ impl Handler {
 
     /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
     fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
-        if awaiting.redirects() >= HOPS_MAX {
+        let Some((address, slot, ask)) = self.parse_redirect(id, reply) else { return false };
+        let is_tossed = !ask && awaiting.redirects() >= HOPS_AT_ONCE;
+        if awaiting.redirects() >= HOPS_MAX && !is_tossed {
             return false;
         }
-        let Some((address, slot, ask)) = self.parse_redirect(id, reply) else { return false };
         if awaiting.is_late() {
             // Its place is behind others now, which have not waited for it.
             self.deliver(awaiting.origin, replies::NO_SERVER_CONNECTION);
@@ -763,6 +767,18 @@ impl Handler {
         let ticket = awaiting.again();
         let master = master || ticket.is_pinned();
         let parcel = Parcel { place, master, lane, ticket, request: &request };
+        if is_tossed {
+            // Also a read goes to the master next time: replicas may be the last to learn.
+            let ticket = awaiting.calmed();
+            if self.try_later(Parcel { master: true, ticket, ..parcel }) {
+                self.server_at(&address, slot, ask);
+                self.refresh_soon();
+                return true;
+            }
+            if awaiting.redirects() >= HOPS_MAX {
+                return false;
+            }
+        }
         if self.room.has_waiting_for(place) {
             // Some of them may be older: it takes its place among them, and goes with them.
             self.send_or_wait(parcel);
@@ -863,7 +879,13 @@ impl Handler {
     }
 
     /// A reply to something that the proxy asked on its own behalf.
-    pub(super) fn take_errand_reply(&mut self, id: LinkId, errand: Errand, reply: &[u8]) {
+    pub(super) fn take_errand_reply(
+        &mut self,
+        id: LinkId,
+        errand: Errand,
+        asked_us: u64,
+        reply: &[u8],
+    ) {
         let Some(link) = self.links.get_mut(id) else { return };
         let server = link.server;
         let mut whole = mem::take(&mut link.collected);
@@ -884,7 +906,7 @@ impl Handler {
             Errand::Unblock(blocked) => self.take_unblock_answer(blocked, reply),
             Errand::ClusterNodes => self.take_cluster_nodes(server, reply),
             Errand::Sentinel(question, group) => {
-                self.take_sentinel_answer(id, question, group, reply);
+                self.take_sentinel_answer(id, (question, group), asked_us, reply);
             }
             Errand::Subscribe => self.take_subscription(id, reply),
             Errand::Listen(topic) => self.take_listen_answer(id, topic, reply),
@@ -913,9 +935,7 @@ impl Handler {
             return;
         }
         link.state = LinkState::Ready;
-        if !link.is_proving {
-            link.log.lower_barrier();
-        }
+        link.log.lower_barrier();
         let server = link.server.index();
         if let Some(pool) = self.pools.get_mut(server) {
             pool.down_since_us = 0;

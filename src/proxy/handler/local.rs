@@ -94,6 +94,11 @@ impl Handler {
         true
     }
 
+    /// Whether SELECT leads anywhere.
+    pub(super) fn changes_database(&self, request: &Request<'_>) -> bool {
+        number(request.argument(1)) != Some(i64::from(request.lane.database()))
+    }
+
     fn select(&mut self, request: &Request<'_>, reply: &mut Vec<u8>) {
         let Some(number) = number(request.argument(1)) else {
             return reply.put(replies::NOT_AN_INTEGER);

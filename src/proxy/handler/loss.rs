@@ -36,6 +36,7 @@ impl Handler {
     /// provably safe: nothing of it was sent, or it is a read.
     pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
         let Some(mut link) = self.links.remove(id) else { return };
+        self.room.begin_loss();
         let was_listening = self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();
         self.tell_loss(&link, &loss);
@@ -94,10 +95,10 @@ impl Handler {
                     let ticket = if is_unsent { awaiting.ticket() } else { awaiting.again() };
                     self.send_again(&link, request, ticket);
                 }
-                _ if is_unsent => self.deliver(awaiting.origin, replies::NO_SERVER_CONNECTION),
-                _ => self.deliver(awaiting.origin, replies::SERVER_CONNECTION_CLOSE),
+                _ => self.deliver(awaiting.origin, error),
             }
         }
+        self.room.end_loss();
         if !self.room.is_open() {
             self.lower_fences();
         }

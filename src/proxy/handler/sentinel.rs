@@ -255,8 +255,9 @@ impl Handler {
             let known = master_of(&topology, group);
             let SentinelWatch { views, masters, .. } = &mut self.sentinels;
             let epoch = masters.get(&(sentinel, group.id())).and_then(|state| state.epoch);
-            let verdict =
-                views.judge_switch(switch.group, switch.old.as_ref(), &switch.new, known, epoch);
+            let said = Said { sentinel, master: &switch.new, epoch, asked_us: self.now_us };
+            let old = switch.old.as_ref();
+            let verdict = views.judge_switch(switch.group, old, &said, known, self.now_us);
             if verdict == Verdict::Believed {
                 self.change_master(group, &switch.new);
             }
@@ -267,8 +268,8 @@ impl Handler {
     pub(super) fn take_sentinel_answer(
         &mut self,
         id: LinkId,
-        question: Question,
-        group: GroupId,
+        (question, group): (Question, GroupId),
+        asked_us: u64,
         reply: &[u8],
     ) {
         let Some(sentinel) = self.links.get(id).map(|link| link.server) else { return };
@@ -276,7 +277,7 @@ impl Handler {
         let Some(group) = topology.group(group) else { return };
         match question {
             Question::Master => self.take_master_state(sentinel, group, reply),
-            Question::Address => self.take_master_address(sentinel, group, reply),
+            Question::Address => self.take_master_address(sentinel, group, asked_us, reply),
             Question::Replicas | Question::Sentinels => {
                 self.take_list(question, sentinel, group, reply);
             }
@@ -299,7 +300,13 @@ impl Handler {
         self.sentinels.masters.insert((sentinel, group.id()), state);
     }
 
-    fn take_master_address(&mut self, sentinel: ServerId, group: &ServerGroup, reply: &[u8]) {
+    fn take_master_address(
+        &mut self,
+        sentinel: ServerId,
+        group: &ServerGroup,
+        asked_us: u64,
+        reply: &[u8],
+    ) {
         let Some(master) = master_address(&fields(reply)) else {
             self.sentinels.masters.remove(&(sentinel, group.id()));
             if self.sentinels.unknown.insert(group.id()) {
@@ -311,7 +318,7 @@ impl Handler {
         self.sentinels.unknown.remove(&group.id());
         let state = self.sentinels.masters.get(&(sentinel, group.id()));
         let epoch = state.and_then(|state| state.epoch);
-        let said = Said { sentinel, master: &master, epoch };
+        let said = Said { sentinel, master: &master, epoch, asked_us };
         let topology = Arc::clone(&self.topology);
         let known = master_of(&topology, group);
         let count = topology.sentinels().len();

@@ -467,8 +467,11 @@ impl Handler {
         if is_current && self.move_transaction(answer) {
             return;
         }
-        let is_void = self.transaction_of(client).is_some_and(|transaction| transaction.is_void);
-        if (is_current && is_void) || (!is_current && Redirect::is_at_head(reply)) {
+        let transaction = self.transaction_of(client);
+        let (is_void, is_spoiled) = transaction
+            .map_or((false, false), |transaction| (transaction.is_void, transaction.is_spoiled));
+        let is_hopeless = !is_current || is_spoiled;
+        if (is_current && is_void) || (is_hopeless && Redirect::is_at_head(reply)) {
             // It will not be executed, for a reason that is told at EXEC or does not matter.
             return self.answer(client, sequence, replies::QUEUED);
         }

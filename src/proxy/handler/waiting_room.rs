@@ -40,6 +40,8 @@ pub(super) struct WaitingRoom {
     /// How many wait for each place.
     places: BTreeMap<Place, usize>,
     bytes: usize,
+    /// How many links are lost just now, one while the other is.
+    losses: usize,
 }
 
 struct Fence {
@@ -120,6 +122,17 @@ impl WaitingRoom {
     fn is_after_slots(&self, place: Place) -> bool {
         let first = self.places.first_key_value().map(|(place, _)| *place);
         !matches!(place, Place::Slot(_)) && matches!(first, Some(Place::Slot(_)))
+    }
+
+    /// A link is gone, and what was on it is about to be sent elsewhere, or to come in here. Until
+    /// that is done its fences stand: others must not go in the meantime.
+    pub fn begin_loss(&mut self) {
+        self.losses += 1;
+    }
+
+    /// It is done.
+    pub fn end_loss(&mut self) {
+        self.losses -= 1;
     }
 
     /// Whether somebody waits for this place.
@@ -330,6 +343,9 @@ impl Handler {
 
     /// Takes down the fences that have served, and lets go who waited behind them.
     pub(super) fn lower_fences(&mut self) {
+        if self.room.losses > 0 {
+            return;
+        }
         let before = (self.room.fences.len(), self.room.unlearned_until_us);
         let trials_before = self.room.trials.len();
         if before == (0, 0) && trials_before == 0 {

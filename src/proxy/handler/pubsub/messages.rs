@@ -326,7 +326,7 @@ impl Handler {
         link.awaiting.pop_front();
         let server = link.server;
         if let Origin::Proxy(errand) = front.origin {
-            self.take_errand_reply(id, errand, reply);
+            self.take_errand_reply(id, errand, front.since_us, reply);
         }
         self.is_alive(server);
         self.links.get(id).is_some()
