@@ -28,8 +28,8 @@ pub mod error_text;
 
 pub use command_table::{CommandTable, CustomCommand, Unresolved};
 pub use family::{
-    ClientCommand, ClusterCommand, ConfigCommand, Family, LatencyCommand, Listing, LocalCommand,
-    Merge, ProxyCommand, PubSubCommand, Refusal, ScriptCommand, SlowlogCommand, TransactionCommand,
+    ClientCommand, ClusterCommand, ConfigCommand, Family, Listing, LocalCommand, Merge,
+    ProxyCommand, PubSubCommand, Refusal, ScriptCommand, SlowlogCommand, TransactionCommand,
 };
 pub use key_spec::{Access, KeySpec, KeysError};
 

@@ -1,7 +1,7 @@
 //! Commands that concern a server as a whole: asked from one, answered by the proxy, or refused
 //! with the reason.
 
-use crate::support::{AnyPool, array, bulk, error, int, ok, original_differs, simple};
+use crate::support::{AnyPool, Value, array, bulk, error, int, ok, original_differs, simple};
 
 fn skip() -> bool {
     original_differs("knows none of them")
@@ -164,4 +164,38 @@ fn commands_that_ask_for_help_are_helped() {
     }
     assert_eq!(client.line("OBJECT HELP x"), real.line("OBJECT HELP x"));
     assert_ne!(client.line("CLUSTER HELP"), array([]));
+}
+
+#[test]
+fn latency_is_that_of_the_servers() {
+    if skip() {
+        return;
+    }
+    AnyPool::each(|pool| {
+        let mut client = pool.proxy.client();
+        assert_eq!(client.line("LATENCY LATEST"), array([]));
+        for master in &mut pool.masters() {
+            assert_eq!(master.line("CONFIG SET latency-monitor-threshold 1"), ok());
+            let slow = "local i = 0 while i < 5000000 do i = i + 1 end return i";
+            assert_eq!(master.cmd(&["EVAL", slow, "0"]), int(5_000_000));
+        }
+        let count = pool.masters().len();
+        let latest = client.line("LATENCY LATEST");
+        // On a busy machine there may be others.
+        let is_ours = |event: &&Value| event.elements()[0] == bulk("command");
+        assert_eq!(latest.elements().iter().filter(is_ours).count(), count, "{latest:?}");
+        let history = client.line("LATENCY HISTORY command");
+        assert!(history.elements().len() >= count, "{history:?}");
+        let doctor = client.line("LATENCY DOCTOR");
+        if count == 1 {
+            assert!(doctor.text().contains("latency"), "{doctor:?}");
+        } else {
+            let told = "ERR command 'latency doctor' is not available through the proxy: several \
+                        servers share the keys";
+            assert_eq!(doctor, error(told));
+        }
+        assert!(client.line("LATENCY RESET").number() >= i64::try_from(count).unwrap());
+        assert_eq!(client.line("LATENCY LATEST"), array([]));
+        assert_eq!(client.line("LATENCY HELP"), pool.masters()[0].line("LATENCY HELP"));
+    });
 }

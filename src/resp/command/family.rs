@@ -166,8 +166,6 @@ pub enum LocalCommand {
     Config(ConfigCommand),
     /// SLOWLOG and a sub-command.
     Slowlog(SlowlogCommand),
-    /// LATENCY and a sub-command.
-    Latency(LatencyCommand),
     /// MONITOR.
     Monitor,
     /// HOTKEYS, the proxy's own: keys asked for most often.
@@ -247,21 +245,6 @@ pub enum SlowlogCommand {
     /// SLOWLOG LEN.
     Len,
     /// SLOWLOG RESET.
-    Reset,
-}
-
-/// The sub-commands of LATENCY that the proxy's own measurements can answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LatencyCommand {
-    /// LATENCY HELP.
-    Help,
-    /// LATENCY HISTOGRAM.
-    Histogram,
-    /// LATENCY HISTORY.
-    History,
-    /// LATENCY LATEST.
-    Latest,
-    /// LATENCY RESET.
     Reset,
 }
 

@@ -2,8 +2,8 @@
 
 use super::super::specs::{GLOB_ALL, NAME_1, NAME_ALL, NAME_FROM_2, READ_ALL};
 use super::super::{
-    ClientCommand, ClusterCommand, ConfigCommand, Family, LatencyCommand, Listing, LocalCommand,
-    Merge, ProxyCommand, PubSubCommand, Refusal, Rights, ScriptCommand, SlowlogCommand,
+    ClientCommand, ClusterCommand, ConfigCommand, Family, Listing, LocalCommand, Merge,
+    ProxyCommand, PubSubCommand, Refusal, Rights, ScriptCommand, SlowlogCommand,
     TransactionCommand,
 };
 use super::{Row, container, keyless, refused, unshared};
@@ -24,10 +24,6 @@ const fn config(name: &'static str, min_args: u32, command: ConfigCommand) -> Ro
 
 const fn slowlog(name: &'static str, min_args: u32, command: SlowlogCommand) -> Row {
     local(name, min_args, Admin, LocalCommand::Slowlog(command))
-}
-
-const fn latency(name: &'static str, min_args: u32, command: LatencyCommand) -> Row {
-    local(name, min_args, Admin, LocalCommand::Latency(command))
 }
 
 const fn proxy(name: &'static str, min_args: u32, command: ProxyCommand) -> Row {
@@ -176,13 +172,13 @@ pub(super) const ROWS: &[Row] = &[
         config("config|set", 4, ConfigCommand::Set),
     ]),
     container("latency", &[
-        refused("latency|doctor", 2),
-        refused("latency|graph", 3),
-        latency("latency|help", 2, LatencyCommand::Help).exact(),
-        latency("latency|histogram", 2, LatencyCommand::Histogram),
-        latency("latency|history", 3, LatencyCommand::History).exact(),
-        latency("latency|latest", 2, LatencyCommand::Latest).exact(),
-        latency("latency|reset", 2, LatencyCommand::Reset),
+        keyless("latency|doctor", 2, Admin, Family::Undivided),
+        keyless("latency|graph", 3, Admin, Family::Undivided),
+        keyless("latency|help", 2, Read, AnyServer),
+        keyless("latency|histogram", 2, Admin, Family::Undivided),
+        keyless("latency|history", 3, Admin, FanOut(Merge::Concat)),
+        keyless("latency|latest", 2, Admin, FanOut(Merge::Concat)),
+        keyless("latency|reset", 2, Admin, FanOut(Merge::Sum)),
     ]),
     container("proxy", &[
         proxy("proxy|commands", 2, ProxyCommand::Commands).exact(),
