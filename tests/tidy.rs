@@ -86,11 +86,64 @@ fn the_source_is_tidy() {
     check(is_finished, ("a.rs", "// TODO: later"), ("a.rs", "ToDo"));
 }
 
+fn manual_of_settings() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/predixy.conf.5");
+    fs::read_to_string(path).expect("the manual of the configuration")
+}
+
 #[test]
 fn every_setting_is_in_the_manual() {
     assert!(is_explained("Bind", ".It Ic Bind Ar address\n") && !is_explained("Bind", "Bind it\n"));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/predixy.conf.5");
-    let manual = fs::read_to_string(path).expect("the manual of the configuration");
+    let manual = manual_of_settings();
     let keys = predixy::conf::setting::all().into_iter().map(|setting| setting.name);
     assert_eq!(keys.filter(|key| !is_explained(key, &manual)).collect::<Vec<_>>(), [""; 0]);
+}
+
+/// What the manual says of the default of a key, and of when a change takes effect; two keys of one
+/// name are two pairs.
+fn told(key: &str, manual: &str) -> Vec<(String, String)> {
+    let mut items = manual.split("\n.It Ic ").skip(1);
+    let mut pairs = Vec::new();
+    while let Some(item) = items.next() {
+        let (head, mut text) = item.split_once('\n').unwrap_or((item, ""));
+        let mut same = head.split_whitespace().next() == Some(key);
+        // Several keys may share a paragraph; the last of them has the text.
+        while same && text.trim().is_empty() {
+            let Some(next) = items.next() else { break };
+            text = next.split_once('\n').unwrap_or((next, "")).1;
+            same = true;
+        }
+        if !same {
+            continue;
+        }
+        let after = |word: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(word));
+            line.unwrap_or_default().trim().trim_end_matches('.').to_owned()
+        };
+        pairs.push((after("Default:"), after("Changed:")));
+    }
+    pairs
+}
+
+#[test]
+fn the_manual_tells_the_default_of_every_setting_and_when_a_change_takes_effect() {
+    let sample = "\n.It Ic A Ar x\n.It Ic B Ar x\nText.\nDefault: 1.5.\nChanged: online.\n.It Ic A\nDefault: none.\n";
+    let pair = |default: &str, change: &str| (default.to_owned(), change.to_owned());
+    assert_eq!(told("A", sample), [pair("1.5", "online"), pair("none", "")]);
+    assert_eq!(told("B", sample), [pair("1.5", "online")]);
+    let manual = manual_of_settings();
+    let mut wrong = Vec::new();
+    for setting in predixy::conf::setting::all() {
+        let Some(default) = setting.default else { continue };
+        let change = format!("{:?}", setting.change).to_lowercase();
+        let says_so = |(said, when): &(String, String)| {
+            let none = default.is_empty() && said.split(',').next() == Some("none");
+            (none || said == default) && *when == change
+        };
+        let pairs = told(setting.name, &manual);
+        if !pairs.iter().any(says_so) {
+            wrong.push(format!("{}: {default:?} and {change}, not {pairs:?}", setting.name));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
