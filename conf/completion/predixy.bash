@@ -14,12 +14,15 @@ _predixy() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
         fi
     elif [[ $COMP_CWORD -eq 1 && $word == -* ]]; then
-        options='-t --check -h --help -v --version'
-    elif [[ $COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && ($before == -t || $before == --check)) ]]; then
+        options='-t --check --explain --top -h --help -v --version'
+    elif [[ $COMP_CWORD -eq 1 || ($COMP_CWORD -eq 2 && ($before == -t || $before == --check || $before == --explain)) ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
         return
-    elif [[ ${COMP_WORDS[1]} != -h && ${COMP_WORDS[1]} != --help && ${COMP_WORDS[1]} != -v && ${COMP_WORDS[1]} != --version ]]; then
+    elif [[ ${COMP_WORDS[1]} == --explain ]]; then
+        options='--User='
+        compopt -o nospace 2>/dev/null
+    elif [[ ${COMP_WORDS[1]} != --top && ${COMP_WORDS[1]} != -h && ${COMP_WORDS[1]} != --help && ${COMP_WORDS[1]} != -v && ${COMP_WORDS[1]} != --version ]]; then
         options='--Name= --Bind= --WorkerThreads= --LocalDC='
         compopt -o nospace 2>/dev/null
     fi

@@ -12,6 +12,9 @@ function __predixy_is_first --description 'Whether nothing has been said yet'
 end
 
 complete --command predixy --condition __predixy_is_first --short-option t --long-option check --description 'Check a configuration and exit' --require-parameter
+complete --command predixy --condition __predixy_is_first --long-option explain --description 'Say where a request would go' --require-parameter
+complete --command predixy --condition __predixy_is_first --long-option top --exclusive --description 'Show what a proxy is doing'
+complete --command predixy --condition __predixy_has_file --long-option User --exclusive --description 'Who would ask, for --explain'
 complete --command predixy --condition __predixy_is_first --short-option h --long-option help --description 'Print help and exit' --no-files
 complete --command predixy --condition __predixy_is_first --short-option v --long-option version --description 'Print the version and exit' --no-files
 complete --command predixy --condition __predixy_has_file --no-files

@@ -97,8 +97,7 @@ mod tests {
 
     #[test]
     fn every_setting_that_needs_a_restart_is_kept_and_named() {
-        let all =
-            "Bind b:2\nWorkerThreads 3\nBufSize 8192\nMetricsBind c:3\nName x\nMaxMemory 1G\n";
+        let all = "Bind b:2\nWorkerThreads 3\nBufSize 8192\nMetricsBind c:3\nUser u\nName x\nMaxMemory 1G\n";
         let restart = GLOBAL.iter().filter(|setting| setting.change == Change::Restart);
         let want: Vec<&str> = restart.map(|setting| setting.name).collect();
         let new = check(CLUSTER, &format!("{all}{CLUSTER}"), &want);

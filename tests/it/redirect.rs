@@ -176,7 +176,8 @@ fn a_circle_of_redirects_ends() {
     let reply = proxy.client().cmd(&["GET", &key()]);
     assert!(reply.error_text().is_some_and(|text| text.starts_with("MOVED ")), "{reply:?}");
     let asked = fakes[0].heard_named("GET").len() + fakes[1].heard_named("GET").len();
-    assert!((2..=16).contains(&asked), "asked {asked} times");
+    // Again and again for FailoverHold, with a pause each time.
+    assert!((2..=1000).contains(&asked), "asked {asked} times");
 }
 
 #[test]

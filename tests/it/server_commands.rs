@@ -127,7 +127,6 @@ fn each_refusal_says_why() {
         ("MODULE LIST", "module list", one_server),
         ("WAIT 1 0", "wait", connection),
         ("WAITAOF 1 0 0", "waitaof", connection),
-        ("CLIENT UNBLOCK 1", "client unblock", connection),
         ("PSYNC ? -1", "psync", connection),
     ] {
         assert_eq!(client.line(line), told(name, why));

@@ -106,7 +106,7 @@ pub(super) const ROWS: &[Row] = &[
     container("pubsub", &[
         keyless("pubsub|channels", 2, Read, FanOut(Merge::Union)),
         keyless("pubsub|help", 2, Read, AnyServer),
-        pub_sub_count("pubsub|numpat", PubSubCommand::NumPat),
+        pub_sub_count("pubsub|numpat", PubSubCommand::NumPat).exact(),
         pub_sub_count("pubsub|numsub", PubSubCommand::NumSub).keys(NAME_FROM_2),
         keyless("pubsub|shardchannels", 2, Read, FanOut(Merge::Union)),
         pub_sub_count("pubsub|shardnumsub", PubSubCommand::ShardNumSub).keys(NAME_FROM_2),
