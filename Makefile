@@ -7,7 +7,7 @@
 #   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
 #   make test-clients   client libraries, which their package managers install
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
-#   make platforms  all tests on kqueue (a stand-in) and on poll
+#   make platforms  all tests on kqueue (a stand-in) and on poll; not part of make test
 #   make commands   writes doc/commands.md anew
 #   make targets    type-checks the BSDs and macOS, from Linux
 #   make cross      links them, and runs aarch64, armv7, riscv64 and s390x: TARGETS="..."
@@ -58,7 +58,6 @@ test:
 	$(CARGO) test --locked --lib --bins --test tidy
 	$(CARGO) test --locked --test it -- --test-threads=4
 	$(MAKE) sim
-	$(MAKE) platforms SOME="$(SOME_TESTS)"
 
 # kqueue runs on a stand-in; both are tests of our code, not of another system. SOME names the integration tests.
 platforms:
