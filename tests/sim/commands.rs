@@ -1,5 +1,7 @@
 //! What commands do to the keys of a server, the same in every shape of pool.
 
+use std::time::Duration;
+
 use predixy::sys::sim::World;
 
 use super::data::Tag;
@@ -285,6 +287,13 @@ impl Model {
 pub fn elements(list: Option<&[u8]>) -> Vec<&[u8]> {
     let list = list.unwrap_or_default();
     list.split(|byte| *byte == b'\n').filter(|element| !element.is_empty()).collect()
+}
+
+/// The time-out of a command that blocks, as it stands in the request: seconds with a fraction.
+pub fn timeout_us(seconds: &str) -> u64 {
+    let timeout =
+        seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    timeout.and_then(|timeout| u64::try_from(timeout.as_micros()).ok()).expect("a timeout")
 }
 
 fn integer(number: usize) -> Vec<u8> {

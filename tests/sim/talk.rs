@@ -4,7 +4,7 @@
 
 use predixy::sys::sim::World;
 
-use super::commands::Execution;
+use super::commands::{Execution, timeout_us};
 use super::model::{Model, Standing};
 
 /// The state of one connection.
@@ -93,10 +93,9 @@ impl Talk {
 
     fn block(&mut self, standing: Standing, words: &[Vec<u8>]) {
         let timeout = words.last().map(|word| String::from_utf8_lossy(word).into_owned());
-        let seconds: f64 = timeout.and_then(|text| text.parse().ok()).expect("a timeout");
-        let until_us = match seconds {
-            0.0 => u64::MAX,
-            _ => World::now_us() + (seconds * 1e6) as u64,
+        let until_us = match timeout_us(&timeout.expect("a timeout")) {
+            0 => u64::MAX,
+            timeout_us => World::now_us() + timeout_us,
         };
         if until_us < u64::MAX {
             World::alarm(until_us);
