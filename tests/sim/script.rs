@@ -27,6 +27,8 @@ pub struct Script {
     dead_sentinel: Option<usize>,
     /// When a group last got a new master.
     promoted_us: u64,
+    /// Until then accepts do not fail again.
+    accepts_us: u64,
 }
 
 /// Something that follows from what has happened.
@@ -58,6 +60,9 @@ enum Later {
 /// first, and nobody has asked them.
 const TERM_US: u64 = 2_500_000;
 
+/// How long clients are let in after descriptors were missing: otherwise nobody ever is.
+const ACCEPTS_US: u64 = 1_000_000;
+
 impl Script {
     pub fn new(slots: Vec<u16>, plan: &Plan) -> Script {
         let moved_us = vec![0; slots.len()];
@@ -74,6 +79,7 @@ impl Script {
             leaving: None,
             dead_sentinel: None,
             promoted_us: 0,
+            accepts_us: 0,
         }
     }
 
@@ -158,9 +164,11 @@ impl Script {
                 }
             }
             Deed::ForgetScripts => model.nodes[some].knows_script = false,
-            Deed::NoDescriptors => {
+            Deed::NoDescriptors if World::now_us() >= self.accepts_us => {
+                self.accepts_us = World::now_us() + ACCEPTS_US;
                 World::fail_accepts(1 + u32::try_from(self.random.below(3)).unwrap_or(0));
             }
+            Deed::NoDescriptors => {}
             Deed::SentinelCrash
             | Deed::SentinelTrouble
             | Deed::SentinelForgets
