@@ -255,6 +255,8 @@ impl Client {
             (Expect::Watch, Value::Status(_)) => {
                 *hearing = Hearing { is_watching: true, ..Hearing::default() };
             }
+            // What an earlier one, whose transaction was discarded, has seen does not count.
+            (Expect::Watch, _) => (hearing.is_watching, hearing.watched) = (false, None),
             (Expect::Outside, Value::Bulk(bytes)) => hearing.watched = Some(Some(bytes.clone())),
             (Expect::Outside, Value::Null) => hearing.watched = Some(None),
             (Expect::Multi, Value::Status(_)) => hearing.refused = false,
