@@ -77,15 +77,10 @@ impl Handler {
         topic.deadline_us = u64::MAX;
         topic.refusal = None;
         let (kind, name) = (topic.kind, topic.name.clone());
-        let waits = topic.active() < topic.members().len();
-        let waiting: Vec<_> = (topic.members().iter())
-            .filter(|member| waits && !member.is_active)
-            .map(|member| member.client)
-            .collect();
         for server in topic.seats.give_up_obsolete() {
             self.give_up_topic(server, kind, &name);
         }
-        for client in waiting {
+        for client in self.pubsub.book.waiting_for(id) {
             self.confirm_subscriptions(client);
         }
     }
