@@ -31,7 +31,7 @@ fn under_load(
         }
         key
     });
-    Writers::new(keys).work(proxy, tally, act)
+    Writers::new(keys).work(proxy.address(), tally, act)
 }
 
 /// Every key holds what it may hold, and every slot takes a write.

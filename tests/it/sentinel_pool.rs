@@ -56,7 +56,7 @@ fn check_failover(
         key
     });
     let mut master = 0;
-    let mut keys = Writers::new(keys).work(&proxy, &tally, || {
+    let mut keys = Writers::new(keys).work(proxy.address(), &tally, || {
         let began = Instant::now();
         harm(&mut watched.groups[0].servers[0]);
         let direct = write_directly(&watched.sentinels[0], "g0", began);

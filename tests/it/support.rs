@@ -42,7 +42,7 @@ pub use redis_sentinel::{Group, RedisSentinel, Secrets, Watched, key_in_group, m
 pub use redis_server::{RedisServer, in_words_of_today, server_has, servers_are_valkey};
 pub use scratch::Scratch;
 pub use value::{Value, array, bulk, error, int, ok, simple};
-pub use writers::{Key, MAYBE_DONE, NEVER_SENT, NO_SERVER, StopAtEnd, Tally, Writers};
+pub use writers::{Key, License, MAYBE_DONE, NEVER_SENT, NO_SERVER, StopAtEnd, Tally, Writers};
 
 /// How long a thing that should happen at once may take on a machine that is busy with something
 /// else.

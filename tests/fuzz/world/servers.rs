@@ -90,11 +90,6 @@ impl Server {
         self.toggle();
     }
 
-    /// How many connections it has.
-    pub fn links(&self) -> usize {
-        self.links.len()
-    }
-
     /// Accepts, reads and answers as far as it can now.
     pub fn turn(&mut self) {
         while let Some(listener) = &self.listener
@@ -199,7 +194,7 @@ impl Link {
 /// The words of the request at the beginning, and its length. The proxy sends nothing else.
 fn take_request(bytes: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let mut at = 0;
-    let mut number = |mark: u8, at: &mut usize| {
+    let number = |mark: u8, at: &mut usize| {
         let rest = bytes.get(*at..)?;
         let end = rest.windows(2).position(|two| two == b"\r\n")?;
         assert_eq!(rest[0], mark, "a server got what is no request: {}", rest.escape_ascii());

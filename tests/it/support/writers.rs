@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Client, Proxy, SOON, Value, wait_until, wire};
+use super::{Address, Client, SOON, Value, wait_until, wire};
 
 /// Nothing of the request was sent.
 pub const NEVER_SENT: &str = "ERR no server connection avaliable";
@@ -249,6 +249,9 @@ pub struct Writers {
     rest: Duration,
 }
 
+/// How long a reply may take: on a machine so busy that their clocks seem to jump, Sentinels do
+/// nothing for half a minute.
+const PATIENCE: Duration = Duration::from_secs(60);
 const SINGLE: usize = 4;
 const PIPELINED: usize = 2;
 
@@ -271,12 +274,13 @@ impl Writers {
     }
 
     /// Has them at work while `act` does something. Tells what the keys may hold in the end.
-    pub fn work(mut self, proxy: &Proxy, tally: &Tally, act: impl FnOnce()) -> Vec<Key> {
+    pub fn work(mut self, proxy: &Address, tally: &Tally, act: impl FnOnce()) -> Vec<Key> {
         let (stop, rest) = (AtomicBool::new(false), self.rest);
         thread::scope(|scope| {
             let guard = StopAtEnd(&stop);
             for (writer, keys) in self.keys.iter_mut().enumerate() {
-                let (client, stop) = (proxy.client(), &stop);
+                let (mut client, stop) = (Client::connect(proxy), &stop);
+                client.set_deadline(PATIENCE);
                 scope.spawn(move || {
                     // Nobody goes on alone when one has found a mistake.
                     let guard = StopIfLost(stop);
