@@ -297,7 +297,7 @@ impl Client {
         }
         let slots: Vec<u16> = keys.iter().map(|key| slot_of(&self.ledger.key(*key).name)).collect();
         let is_split = slots.iter().any(|slot| *slot != slots[0]);
-        World::note(&format!("client {}: request {number}: {}", self.index, shown(bytes)));
+        World::note(format_args!("client {}: request {number}: {}", self.index, shown(bytes)));
         let Some(open) = &mut self.connection else { return };
         open.outbox.extend_from_slice(bytes);
         open.queued += bytes.len() as u64;

@@ -216,6 +216,8 @@ impl Client {
             Expect::Exec(pact) => return self.settle_pact(model, pact, fate),
             Expect::Discard(pact) => return self.settle_pact(model, pact, Fate::Never),
             Expect::Scanned => self.give_up_scan(),
+            // Nobody has said that servers know it.
+            Expect::Loaded => self.has_loaded = false,
             _ => {}
         }
         if request.expect.is_write() {

@@ -36,6 +36,8 @@ pub struct Client {
     /// The transaction that it begins has to read this first.
     pub(super) must_read_inside: Option<usize>,
     pub tally: Tally,
+    /// Where it reads.
+    room: Box<[u8]>,
 }
 
 /// What a client got.
@@ -103,6 +105,7 @@ impl Client {
             has_loaded: false,
             must_read_inside: None,
             tally: Tally::default(),
+            room: vec![0; 16_384].into(),
         }
     }
 
@@ -174,7 +177,7 @@ impl Client {
         let host = u8::try_from(self.index).unwrap_or(0);
         let source = SocketAddr::from(([10, 0, 2, host], 10_000 + self.connections));
         let socket = World::connect_from(source, proxy).expect("somebody listens");
-        World::note(&format!("client {}: connects as #{}", self.index, socket.number()));
+        World::note(format_args!("client {}: connects as #{}", self.index, socket.number()));
         self.connection = Some(Connection {
             socket,
             outbox: Vec::new(),
@@ -237,10 +240,10 @@ impl Client {
             World::alarm(open.deaf_until_us);
         }
         if leaves {
-            World::note(&format!("client {}: leaves", self.index));
+            World::note(format_args!("client {}: leaves", self.index));
             self.lose(model);
         } else if halves && open.written > 0 {
-            World::note(&format!(
+            World::note(format_args!(
                 "client {}: shuts down at {} of {}",
                 self.index, open.written, open.queued
             ));
@@ -304,15 +307,14 @@ impl Client {
     }
 
     fn read(&mut self, model: &Model, plan: &Plan) {
-        let mut room = [0; 16_384];
         loop {
             let Some(open) = &mut self.connection else { return };
-            if World::now_us() < open.deaf_until_us {
+            if World::now_us() < open.deaf_until_us || !World::has_news(&open.socket) {
                 return;
             }
-            match open.socket.read(&mut room) {
+            match open.socket.read(&mut self.room) {
                 Ok(Progress::Moved(length)) => {
-                    open.inbox.extend_from_slice(&room[..length]);
+                    open.inbox.extend_from_slice(&self.room[..length]);
                     self.take_replies(model, plan);
                 }
                 Ok(Progress::WouldBlock) => return,
@@ -346,7 +348,7 @@ impl Client {
             let Some(request) = open.expected.pop_front() else {
                 panic!("client {} got a reply to nothing: {value:?}", self.index);
             };
-            World::note(&format!("client {}: reply {}: {value:?}", self.index, request.number));
+            World::note(format_args!("client {}: reply {}: {value:?}", self.index, request.number));
             assert!(
                 request.end <= open.written || open.manner == Manner::HasErred,
                 "client {} got a reply to {} before it was sent: {value:?}",
@@ -384,7 +386,7 @@ impl Client {
     /// The connection is gone, whoever closed it: what was sent may have been executed.
     fn lose(&mut self, model: &Model) {
         self.drop_session(model);
-        World::note(&format!("client {}: has no connection", self.index));
+        World::note(format_args!("client {}: has no connection", self.index));
         self.settle_unwritten(model);
         let Some(open) = self.connection.take() else { return };
         for request in &open.expected {

@@ -234,12 +234,15 @@ impl Model {
         Some(element.to_vec())
     }
 
+    /// How many elements a list has, where it belongs.
+    pub fn length(&self, key: &[u8]) -> usize {
+        let list = self.data.peek(self.home_of(key), key);
+        list.map_or(0, |list| list.iter().filter(|byte| **byte == b'\n').count())
+    }
+
     /// Somebody else writes to a key, straight at its server.
     pub fn interfere(&mut self, key: &[u8], text: &str, is_list: bool) {
-        let node = match &self.shape {
-            super::model::Shape::Cluster(slots) => slots.holder(self, key),
-            super::model::Shape::Groups(groups) => groups.group_of(key).master,
-        };
+        let node = self.home_of(key);
         if self.data.master_of(node).is_some() {
             return;
         }
@@ -277,7 +280,7 @@ impl Model {
         self.pacts.check(key, tag);
         let durable = self.is_durable(node, key);
         if !durable {
-            World::note(&format!("server {node}: what it writes to {} is lost", wire::shown(key)));
+            World::note(format_args!("server {node}: what it writes to {} is lost", wire::shown(key)));
         }
         self.data.write(node, key, tag, value, durable)
     }

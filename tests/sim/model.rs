@@ -150,12 +150,17 @@ impl Model {
         }
     }
 
-    /// What a key holds now, where it belongs.
-    pub fn value(&self, key: &[u8]) -> Option<&[u8]> {
-        let node = match &self.shape {
+    /// The server that a key belongs to.
+    pub fn home_of(&self, key: &[u8]) -> usize {
+        match &self.shape {
             Shape::Cluster(slots) => slots.holder(self, key),
             Shape::Groups(groups) => groups.group_of(key).master,
-        };
+        }
+    }
+
+    /// What a key holds now, where it belongs.
+    pub fn value(&self, key: &[u8]) -> Option<&[u8]> {
+        let node = self.home_of(key);
         let value = self.data.peek(node, key).map(|value| &**value);
         let last = self.data.history(key).iter().rfind(|entry| !entry.is_lost);
         let want = last.and_then(|entry| entry.value.as_deref());

@@ -7,6 +7,9 @@ use predixy::sys::sim::World;
 use super::ledger::{Kind, Ledger};
 use super::model::Model;
 
+/// It leaves a queue alone that has so many elements: who waits for one finds one.
+const QUEUE_MAX: usize = 20;
+
 pub struct Neighbour {
     random: Random,
     /// Names, and whether they are lists.
@@ -37,8 +40,10 @@ impl Neighbour {
         if self.next_us > 0 {
             self.count += 1;
             let (name, is_list) = &self.keys[self.random.index(self.keys.len())];
-            World::note(&format!("neighbour: {} {}", self.count, name.escape_ascii()));
-            model.interfere(name, &format!("neighbour{}", self.count), *is_list);
+            World::note(format_args!("neighbour: {} {}", self.count, name.escape_ascii()));
+            if !*is_list || model.length(name) < QUEUE_MAX {
+                model.interfere(name, &format!("neighbour{}", self.count), *is_list);
+            }
         }
         self.next_us = World::now_us() + 1 + self.random.below(2 * self.every_us);
         World::alarm(self.next_us);

@@ -34,6 +34,7 @@ struct Run {
     neighbour: Neighbour,
     proxy: Endpoint,
     logger: Arc<Logger>,
+    has_log: bool,
     /// Passes in which nothing happened although somebody did not want to sleep.
     spins: u32,
     /// How often the clock was moved on.
@@ -64,7 +65,7 @@ pub fn run(seed: u64, logs: bool) -> Outcome {
     let mut random = Random::new(seed);
     let plan = Plan::draw(&mut random);
     World::reset(seed, plan.platform.clone());
-    World::note(&format!("{plan:?}"));
+    World::note(format_args!("{plan:?}"));
     let mut run = Run::new(plan, random, logs);
     run.work();
     run.rest();
@@ -140,6 +141,7 @@ impl Run {
             model,
             proxy,
             logger,
+            has_log: logs,
             spins: 0,
             naps: 0,
             passes: 0,
@@ -152,6 +154,8 @@ impl Run {
         let start = self.random.index(4);
         for part in (start..start + 4).map(|part| part % 4) {
             match part {
+                // Who sleeps has no turn, but for one who wakes without a cause.
+                0 if World::is_quiet() && !self.random.one_in(16) => {}
                 0 => self.turn_handlers(),
                 1 => {
                     for server in &mut self.servers {
@@ -187,8 +191,10 @@ impl Run {
             let place = (first + index) % self.handlers.len();
             let goes_on = self.handlers[place].turn().expect("a turn");
             assert!(goes_on, "a handler has stopped");
-            for line in self.logger.take_lines() {
-                World::note(&format!("log: {line}"));
+            if self.has_log {
+                for line in self.logger.take_lines() {
+                    World::note(format_args!("log: {line}"));
+                }
             }
         }
     }
@@ -213,7 +219,7 @@ impl Run {
 
     /// Nothing goes wrong any more; everybody gets what they are owed, and leaves.
     fn rest(&mut self) {
-        World::note("rest");
+        World::note(format_args!("rest"));
         let Faults { capacity, delay_us, .. } = self.plan.platform.clone();
         World::set_faults(Faults { capacity, delay_us, ..Faults::none() });
         self.script.finish(&mut self.model, &mut self.servers);
@@ -228,6 +234,8 @@ impl Run {
         for client in &mut self.clients {
             client.leave(&self.model);
         }
+        // Nobody waits for anything from anybody else now.
+        self.neighbour.stop();
         self.until(4 * SECOND, |_| false);
     }
 
@@ -237,8 +245,7 @@ impl Run {
 
     /// Every key is read once more, without any error, and is what the model has.
     fn audit(&mut self) {
-        World::note("audit");
-        self.neighbour.stop();
+        World::note(format_args!("audit"));
         // Nor does anything take time: a large value must not be too slow for ServerTimeout.
         let capacity = self.plan.platform.capacity.clone();
         World::set_faults(Faults { capacity, ..Faults::none() });
@@ -253,7 +260,7 @@ impl Run {
 
     /// Nothing is left of anybody.
     fn end(mut self) -> Outcome {
-        World::note("end");
+        World::note(format_args!("end"));
         for client in &mut self.clients {
             client.leave(&self.model);
         }
@@ -268,7 +275,11 @@ impl Run {
             "woke {naps} times in three seconds in which nobody asked for anything"
         );
         self.handlers.clear();
+        // What was on its way still arrives.
         for _ in 0..1_000 {
+            if World::open_sockets() == 0 {
+                break;
+            }
             for server in &mut self.servers {
                 server.turn(&mut self.model, &self.plan, &mut self.random);
             }

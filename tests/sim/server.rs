@@ -25,6 +25,8 @@ pub struct Server {
     pub stalled_until_us: u64,
     /// It refuses the handshake until then.
     pub loading_until_us: u64,
+    /// Where its connections read.
+    room: Box<[u8]>,
 }
 
 struct Connection {
@@ -78,6 +80,7 @@ impl Server {
             connections: Vec::new(),
             stalled_until_us: 0,
             loading_until_us: 0,
+            room: vec![0; 8192].into(),
         }
     }
 
@@ -139,7 +142,7 @@ impl Server {
         if World::now_us() < self.stalled_until_us {
             return;
         }
-        while let Some(listener) = &self.listener
+        while let Some(listener) = self.listener.as_ref().filter(|one| World::is_awaited(one))
             && let Some((socket, _)) = listener.accept().expect("the test's own listener")
         {
             let is_sentinel = self.index >= model.nodes.len();
@@ -162,8 +165,9 @@ impl Server {
         let loading = World::now_us() < self.loading_until_us;
         let sentinel = index.checked_sub(model.nodes.len());
         let news = sentinel.map(|sentinel| model.sentinels.take_news(sentinel)).unwrap_or_default();
+        let room = &mut *self.room;
         self.connections.retain_mut(|connection| {
-            let mut desk = Desk { index, sentinel, loading, model, plan, random };
+            let mut desk = Desk { index, sentinel, loading, model, plan, random, room };
             for (channel, text) in &news {
                 connection.tell(&mut desk, channel, text);
             }
@@ -183,6 +187,8 @@ struct Desk<'a> {
     model: &'a mut Model,
     plan: &'a Plan,
     random: &'a mut Random,
+    /// Where it reads.
+    room: &'a mut [u8],
 }
 
 impl Desk<'_> {
@@ -206,17 +212,16 @@ impl Connection {
         if self.talk.is_blocked()
             && let Some(reply) = self.talk.unblock(desk.model, desk.index)
         {
-            World::note(&format!("server {}: unblocks -> {}", desk.index, wire::shown(&reply)));
+            World::note(format_args!("server {}: unblocks -> {}", desk.index, wire::shown(&reply)));
             if !self.reply_or_fail(desk, reply) {
                 return false;
             }
         }
-        let mut room = [0; 8192];
         let mut is_over = false;
         // It goes on reading while it has replies to send, as Redis does.
-        while !is_over {
-            match self.socket.read(&mut room) {
-                Ok(Progress::Moved(length)) => self.inbox.extend_from_slice(&room[..length]),
+        while !is_over && World::has_news(&self.socket) {
+            match self.socket.read(desk.room) {
+                Ok(Progress::Moved(length)) => self.inbox.extend_from_slice(&desk.room[..length]),
                 Ok(Progress::WouldBlock) => break,
                 Ok(Progress::Closed) | Err(_) => is_over = true,
             }
@@ -246,7 +251,7 @@ impl Connection {
             && self.inbox.len() > 1_000
             && desk.chance(desk.plan.server.early_error)
         {
-            World::note("server: refuses a request that is not whole");
+            World::note(format_args!("server: refuses a request that is not whole"));
             self.reply(desk, b"-ERR Protocol error: too big for me\r\n".to_vec());
             self.end = End::Close;
         }
@@ -288,14 +293,14 @@ impl Connection {
             (_, Some(_)) => panic!("a Sentinel was asked for {}", wire::shown(&name)),
         };
         if self.talk.is_blocked() {
-            World::note(&format!("server {}: {} blocks", desk.index, wire::shown(&name)));
+            World::note(format_args!("server {}: {} blocks", desk.index, wire::shown(&name)));
             return true;
         }
-        World::note(&format!(
+        World::note(format_args!(
             "server {}: {} {} -> {}",
             desk.index,
             wire::shown(&name),
-            words.get(1).map(|word| wire::shown(word)).unwrap_or_default(),
+            wire::shown(words.get(1).map_or(b"", Vec::as_slice)),
             wire::shown(&reply)
         ));
         self.reply_or_fail(desk, reply)
@@ -334,11 +339,11 @@ impl Connection {
     fn reply_or_fail(&mut self, desk: &mut Desk<'_>, reply: Vec<u8>) -> bool {
         let chances = desk.plan.server.clone();
         if desk.chance(chances.close) {
-            World::note("server: closes instead of replying");
+            World::note(format_args!("server: closes instead of replying"));
             return false;
         }
         if desk.chance(chances.garbage) {
-            World::note("server: sends garbage");
+            World::note(format_args!("server: sends garbage"));
             let kinds = [
                 &b"?what\r\n"[..],
                 b"$x\r\n",
@@ -352,14 +357,14 @@ impl Connection {
             return true;
         }
         if desk.chance(chances.cut_reply) {
-            World::note("server: sends a part of a reply and closes");
+            World::note(format_args!("server: sends a part of a reply and closes"));
             let length = desk.random.index(reply.len());
             self.reply(desk, reply[..length].to_vec());
             self.end = End::Close;
             return true;
         }
         if desk.chance(chances.half_close) {
-            World::note("server: shuts down its half");
+            World::note(format_args!("server: shuts down its half"));
             self.end = End::ShutDown;
         }
         self.reply(desk, reply);

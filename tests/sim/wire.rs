@@ -33,10 +33,26 @@ impl fmt::Debug for Value {
     }
 }
 
-/// The beginning of some bytes, as a trace can show it.
-pub fn shown(bytes: &[u8]) -> String {
-    let text = bytes[..bytes.len().min(60)].escape_ascii().to_string();
-    if bytes.len() > 60 { format!("{text}... ({} bytes)", bytes.len()) } else { text }
+/// The beginning of some bytes, as a trace can show it. Nothing is formatted unless it is shown.
+#[derive(PartialEq, Eq)]
+pub struct Shown<'a>(&'a [u8]);
+
+pub fn shown(bytes: &[u8]) -> Shown<'_> {
+    Shown(bytes)
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown(bytes) = self;
+        write!(formatter, "{}", bytes[..bytes.len().min(60)].escape_ascii())?;
+        if bytes.len() > 60 { write!(formatter, "... ({} bytes)", bytes.len()) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "\"{self}\"")
+    }
 }
 
 /// A request.

@@ -446,7 +446,8 @@ impl Handler {
                 || client.subscribes
                 || self.insight.monitors.has(id)
                 || client.intake == Intake::Held;
-            if client.owed() > 0 || may_idle {
+            // Who has just been given what it waited for is written to at the end of this turn.
+            if client.owed() > 0 || client.listed || may_idle {
                 client.active_us = self.now_us;
             }
             let deadline_us = client.active_us.saturating_add(timeout_us);
