@@ -229,10 +229,11 @@ impl AcceptConnection {
         }
     }
 
-    /// The client wants the reply to what it has sent last after all.
-    pub fn unmute_last(&mut self) {
-        if let Some(last) = self.pending.back_mut() {
-            *last = Pending::Waiting;
+    /// The client gets the reply to request `sequence`, whether it wants replies or not.
+    pub fn unmute(&mut self, sequence: u32) {
+        let place = sequence.wrapping_sub(self.first) as usize;
+        if let Some(muted @ Pending::Muted) = self.pending.get_mut(place) {
+            *muted = Pending::Waiting;
         }
     }
 

@@ -136,7 +136,7 @@ pub struct Handler {
     eager_clients: Vec<ClientId>,
     eager_links: Vec<LinkId>,
     /// Who seemed to leave while a command of theirs was blocked.
-    leaving: Vec<ClientId>,
+    leaving: Vec<(ClientId, u64)>,
     /// Memory of empty reply queues, for whoever needs one next.
     lines: Vec<Line>,
     arguments_again: Arguments,

@@ -162,7 +162,7 @@ impl Handler {
             self.check_reports();
         }
         if now_us >= self.deadlines.of(Chore::Leaving) {
-            self.drop_leaving();
+            self.see_off_leaving();
         }
         if now_us >= self.deadlines.of(Chore::ClientPause) {
             self.hold_clients(None);
