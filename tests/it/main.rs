@@ -49,6 +49,7 @@ mod order;
 mod pause;
 mod promises_doc;
 mod protocol;
+mod proxy_protocol;
 mod pubsub;
 mod pubsub_limits;
 mod pubsub_resp3;
