@@ -73,4 +73,5 @@ mod top;
 mod topology;
 mod transactions;
 mod upgrade;
+mod upgrade_pubsub;
 mod user_of_2022;

@@ -6,6 +6,7 @@
 
 use std::mem;
 
+use super::super::accept_connection::Intake;
 use super::super::replies;
 use super::super::request::{ClientId, Errand, HOPS_MAX, LinkId, Step, Ticket};
 use super::super::session::Session;
@@ -35,7 +36,7 @@ impl Handler {
             // It is wrong, and the server will say how; but in no case may it block others.
             Ok(Common::None) => None,
             Ok(Common::Several) => {
-                self.answer(id, sequence, replies::CROSS_SLOT);
+                self.answer_own(id, sequence, replies::CROSS_SLOT);
                 return Taken::Now;
             }
             Err(error) => {
@@ -62,7 +63,7 @@ impl Handler {
                 self.let_wait(id);
                 self.suspect(id);
             }
-            Err(error) => self.answer(id, sequence, error),
+            Err(error) => self.answer_own(id, sequence, error),
         }
         Taken::Now
     }
@@ -80,6 +81,9 @@ impl Handler {
         let Answer { link, client, sequence, reply, is_error, .. } = *answer;
         if is_error && Redirect::is_at_head(reply) && self.move_block(answer) {
             return;
+        }
+        if self.measures {
+            self.log_reply(link, answer.awaiting, Some(reply));
         }
         self.end_session(link, client);
         self.answer(client, sequence, reply);
@@ -118,22 +122,24 @@ impl Handler {
         true
     }
 
-    /// A client that is blocked has closed its sending side, or has gone.
+    /// A client that is blocked, or waits for the end of a pause, has closed its sending side, or has
+    /// gone.
     pub(super) fn suspect(&mut self, id: ClientId) {
         let Some(client) = self.clients.get(id) else { return };
         let is_blocked = matches!(client.session.as_deref(), Some(Session::Blocked { .. }));
-        if client.hung_up && is_blocked {
+        if client.hung_up && (is_blocked || client.intake == Intake::Held) {
             self.leaving.push(id);
             self.deadlines.advance(Chore::Leaving, self.now_us + GONE_US);
         }
     }
 
-    /// Lets go of those who were blocked when they left.
+    /// Lets go of those who were blocked, or waited for the end of a pause, when they left.
     pub(super) fn drop_leaving(&mut self) {
         self.deadlines.set(Chore::Leaving, u64::MAX);
         for id in mem::take(&mut self.leaving) {
-            let session = self.clients.get(id).and_then(|client| client.session.as_deref());
-            if matches!(session, Some(Session::Blocked { .. })) {
+            let Some(client) = self.clients.get(id) else { continue };
+            let is_blocked = matches!(client.session.as_deref(), Some(Session::Blocked { .. }));
+            if is_blocked || client.intake == Intake::Held {
                 self.drop_client(id, "gone while blocked");
             }
         }
