@@ -6,6 +6,7 @@
 #   make sim        simulation: SEEDS=n              make compat    the integration tests of PROXY=path
 #   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
 #   make test-clients   client libraries, which their package managers install
+#   make test-frontends HAProxy, stunnel and keepalived, with conf/examples
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll; not part of make test
 #   make commands   writes doc/commands.md anew
@@ -72,6 +73,11 @@ test-clients:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3 npm
 	$(CARGO) test --locked --test clients -- --test-threads=2
 
+# Not part of `test`: what it needs is installed through the system's package manager.
+test-frontends:
+	@sh ci/need.sh cargo cc redis-server redis-cli haproxy stunnel openssl curl ip keepalived
+	$(CARGO) test --locked --test frontends -- --test-threads=2
+
 test-matrix:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3
 	@CARGO="$(CARGO)" sh ci/matrix.sh $(VERSIONS)
@@ -122,4 +128,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-clients test-matrix platforms check sim compat commands fuzz bench targets install uninstall clean image deb dist port formula cross
+.PHONY: all static try test test-clients test-frontends test-matrix platforms check sim compat commands fuzz bench targets install uninstall clean image deb dist port formula cross

@@ -4,6 +4,7 @@
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
 //! `lane` which connections a client's requests travel on, `greeting` what servers say to HELLO, `request` what is in flight, `recent_writes` what a client may not read from a replica,
 //! `session` what a client is in the middle of, `profile` what few of them say about themselves,
+//! `proxy_header` what a proxy in front of us says of them,
 //! `subscriptions` who is subscribed to what and `seats` where we are for them, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
 //! become one, `cluster_view` the cluster as which we present ourselves, `command_filter` hides
@@ -21,6 +22,7 @@ pub mod request;
 pub mod recent_writes;
 pub mod session;
 pub mod profile;
+pub mod proxy_header;
 pub mod seats;
 pub mod subscriptions;
 pub mod merge;
@@ -102,9 +104,6 @@ impl Proxy {
 
     fn start(conf: Conf, predecessor: &mut Option<Predecessor>) -> Result<Self, ConfError> {
         let failed = |what: String| ConfError::new(None, what);
-        if let Some(missing) = Proxy::missing(&conf) {
-            return Err(missing);
-        }
         let upgrade = Upgrade::new(upgrade::Origin::find());
         let signals = Signals::install().map_err(|error| failed(format!("signal {error}")))?;
         let descriptors = resource::raise_descriptor_limit();
@@ -151,15 +150,6 @@ impl Proxy {
         }
         let predecessor = None;
         Ok(Proxy { shared, log, signals, listeners, metrics, recorders, predecessor, upgrade })
-    }
-
-    /// What a configuration asks for that this version does not have, and that it would be wrong
-    /// to start without.
-    pub fn missing(conf: &Conf) -> Option<ConfError> {
-        let bind = conf.binds.iter().find(|bind| bind.proxy_protocol)?;
-        // The headers would be taken for requests.
-        let what = format!("Bind {} ProxyProtocol is not supported by this version", bind.address);
-        Some(ConfError::new(None, what))
     }
 
     /// Serves until a signal asks to stop and what was in flight is done, or until another
@@ -314,8 +304,9 @@ impl Overseer {
         for handler in &self.shared.handlers {
             for mail in handler.collect() {
                 match mail {
-                    Mail::Client(socket, peer) => {
-                        let legacy = Legacy::new(peer, self.shared.next_client());
+                    Mail::Client(socket, peer, intake) => {
+                        let number = self.shared.next_client();
+                        let legacy = Legacy { intake, ..Legacy::new(peer, number) };
                         self.upgrade.send(&self.log, &socket, &legacy);
                     }
                     Mail::Heir(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),

@@ -46,6 +46,7 @@ mod multi_key;
 mod order;
 mod pause;
 mod protocol;
+mod proxy_protocol;
 mod pubsub;
 mod pubsub_limits;
 mod pubsub_resp3;

@@ -26,6 +26,11 @@ impl Handler {
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             let is_watching = self.insight.monitors.has(id);
+            if client.intake.wants_header() {
+                // Nothing is owed to it, and nothing but what has come is known of it.
+                self.let_go(id);
+                continue;
+            }
             if client.intake.is_ending() || is_watching || !is_movable(client) {
                 continue;
             }
@@ -74,6 +79,7 @@ impl Handler {
             login,
             inbox,
             unread: client.outbox.contents(),
+            intake: if client.intake.wants_header() { client.intake } else { Intake::Open },
         };
         Some((client.socket, legacy))
     }
@@ -113,6 +119,7 @@ impl Handler {
             .login
             .and_then(|(user, password)| authority.login(Some(user.as_slice()), &password).ok());
         client.identity = login.or(authority.default_identity());
+        client.intake = legacy.intake;
         if !legacy.inbox.is_empty() {
             let mut inbox = self.buffers.take(legacy.inbox.len());
             inbox.push(&legacy.inbox);
@@ -128,6 +135,7 @@ impl Handler {
         self.eager_clients.push(id);
         self.list_client(id);
         self.watch_clients();
+        self.watch_headers(legacy.intake);
         Some(id)
     }
 
