@@ -10,6 +10,7 @@
 #   make soak       a long time of everything: MINUTES=n
 #   make memcheck   tests under valgrind             make threads   tests under ThreadSanitizer
 #   make test-clients   client libraries, which their package managers install
+#   make test-frontends HAProxy, stunnel and keepalived, with conf/examples
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll; not part of make test
 #   make commands   writes doc/commands.md anew
@@ -76,6 +77,11 @@ platforms:
 test-clients:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3 npm
 	$(CARGO) test --locked --test clients -- --test-threads=2
+
+# Not part of `test`: what it needs is installed through the system's package manager.
+test-frontends:
+	@sh ci/need.sh cargo cc redis-server redis-cli haproxy stunnel openssl curl ip keepalived
+	$(CARGO) test --locked --test frontends -- --test-threads=2
 
 test-matrix:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3
@@ -152,5 +158,5 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-clients test-matrix platforms check sim compat commands fuzz faults chaos soak \
+.PHONY: all static try test test-clients test-frontends test-matrix platforms check sim compat commands fuzz faults chaos soak \
     miri memcheck threads bench targets install uninstall clean image deb dist port formula cross

@@ -36,6 +36,9 @@ manager() {
 packages_of() {
     case $manager:$1 in
         *:mandoc) echo mandoc ;;
+        apt-get:stunnel) echo stunnel4 ;;
+        apt-get:ip | apk:ip | zypper:ip) echo iproute2 ;;
+        dnf:ip) echo iproute ;;
         *:make) echo make ;;
         apt-get:redis-server) echo redis-server redis-tools ;;
         apt-get:redis-*) echo redis-tools ;;

@@ -78,4 +78,5 @@ mod top;
 mod topology;
 mod transactions;
 mod upgrade;
+mod upgrade_pubsub;
 mod user_of_2022;

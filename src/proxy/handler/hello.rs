@@ -195,7 +195,7 @@ impl Handler {
         }
         let mut reply = Vec::new();
         greeting.write(introduction.protocol, client.number, &mut reply);
-        self.answer(id, sequence, &reply);
+        self.answer_own(id, sequence, &reply);
     }
 
     /// Makes somebody of a client. A login that fails leaves it who it was.
@@ -243,7 +243,7 @@ impl Handler {
             }
             client.follow_profile();
         }
-        self.answer(request.client, request.sequence, replies::RESET);
+        self.answer_own(request.client, request.sequence, replies::RESET);
         Taken::Now
     }
 }
