@@ -4,7 +4,10 @@
 #   make try        a private cluster and predixy in front of it, until Ctrl-C
 #   make test       all that CI runs                 make check     format, lints, manual
 #   make sim        simulation: SEEDS=n              make compat    the integration tests of PROXY=path
-#   make fuzz       both parsers, SECONDS=n each     make bench     timings of parser and router
+#   make fuzz       both parsers, SECONDS=n each     make bench-parts   timings of parser and router
+#   make bench      what a request costs, beside others: RIVALS="predixy=path nutcracker=path" ROUNDS=n
+#   make bench-latency   how long it takes at fixed rates, beside the same
+#   make bench-gate fails when instructions per request have grown by more than 3 %: UPDATE=1 records them
 #   make test-clients   client libraries, which their package managers install
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll; not part of make test
@@ -80,6 +83,8 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features sim -- -D warnings
+	$(CARGO) fmt --manifest-path tests/bench/proxies/Cargo.toml --check
+	$(CARGO) clippy --locked --manifest-path tests/bench/proxies/Cargo.toml --target-dir "$(BUILT)/bench" -- -D warnings
 	if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*; fi
 	if command -v shellcheck >/dev/null; then shellcheck ci/*.sh conf/package/debian/* conf/service/freebsd && \
 	    shellcheck -s ksh conf/service/openbsd && shellcheck -s bash conf/completion/predixy.bash; fi
@@ -102,8 +107,21 @@ fuzz:
 	        "tests/fuzz/corpus/$$name" "tests/fuzz/seeds/$$name" -- -max_total_time=$(SECONDS) || exit 1; \
 	done
 
-bench:
+bench-parts:
 	$(CARGO) bench --locked
+
+# The tool is a crate of its own, so that it is built in seconds and measures any program.
+BENCH = $(CARGO) run -q --release --manifest-path tests/bench/proxies/Cargo.toml --target-dir "$(BUILT)/bench" --
+ROUNDS ?= 7
+TAKE_PART = --ours "$(BUILT)/release/predixy" --rivals "$(RIVALS)" --rounds $(ROUNDS)
+
+bench bench-latency: all
+	@sh ci/need.sh redis-server redis-benchmark valgrind
+	@if [ $@ = bench ]; then $(BENCH) table $(TAKE_PART); else $(BENCH) latency $(TAKE_PART); fi
+
+bench-gate: all
+	@sh ci/need.sh redis-server valgrind
+	@$(BENCH) gate --ours "$(BUILT)/release/predixy" --recorded tests/bench/recorded $${UPDATE:+--update}
 
 targets:
 	@sh ci/need.sh cargo
@@ -122,4 +140,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-clients test-matrix platforms check sim compat commands fuzz bench targets install uninstall clean image deb dist port formula cross
+.PHONY: all static try test test-clients test-matrix platforms check sim compat commands fuzz bench bench-parts bench-latency bench-gate targets install uninstall clean image deb dist port formula cross
