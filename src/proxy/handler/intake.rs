@@ -233,6 +233,15 @@ impl Handler {
         }
     }
 
+    /// Puts back what was taken out for the time of reading.
+    #[inline]
+    pub(super) fn put_back(&mut self, reader: Box<Reader>) {
+        let taken = self.reader.replace(reader);
+        debug_assert!(taken.is_none(), "two read at the same time");
+        // There is nothing to be dropped, which the compiler does not know.
+        mem::forget(taken);
+    }
+
     fn read_client(&mut self, id: ClientId) {
         // Taken out for the time of reading, so that requests can be handled where they lie.
         let Some(mut reader) = self.reader.take() else { return };
@@ -240,12 +249,12 @@ impl Handler {
             match self.read_client_once(&mut reader, id) {
                 Next::More => {}
                 Next::Enough => {
-                    self.reader = Some(reader);
+                    self.put_back(reader);
                     return;
                 }
             }
         }
-        self.reader = Some(reader);
+        self.put_back(reader);
         self.eager_clients.push(id);
     }
 
@@ -399,7 +408,7 @@ impl Handler {
         let arguments = &mut reader.arguments;
         let limits =
             if client.identity.is_some() { &reader.limits } else { &reader.stranger_limits };
-        let end = match client.parser.feed(&inbox.filled()[fed..], limits, arguments) {
+        let end = match client.parser.feed_piece(&inbox.filled()[fed..], limits, arguments) {
             Ok(Parsed::Incomplete) => return Next::More,
             Ok(Parsed::Request { end }) => fed + end,
             Ok(Parsed::Nothing { end }) => {
