@@ -395,17 +395,19 @@ impl AcceptConnection {
         None
     }
 
-    /// Whether it needs a [`Line`] before it can [`Self::expect`] without an allocation.
+    /// Whether it has filled the short queue of its own: a [`Line`] saves it the making of a longer
+    /// one.
     #[inline]
     pub fn needs_line(&self) -> bool {
-        self.pending.capacity() == 0
+        self.pending.len() == LINE_KEPT && self.pending.capacity() == LINE_KEPT
     }
 
     /// Gives it the queue that another client no longer needs.
-    pub fn give_line(&mut self, line: Line) {
-        if self.needs_line() {
-            self.pending = line.0;
-        }
+    #[inline(never)]
+    pub fn give_line(&mut self, Line(mut line): Line) {
+        line.clear();
+        self.pending.iter().for_each(|pending| line.push_back(*pending));
+        self.pending = line;
     }
 
     #[inline(always)]
