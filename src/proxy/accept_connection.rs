@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::net::SocketAddr;
 
 use super::auth::IdentityId;
 use super::lane::Lane;
@@ -81,6 +82,10 @@ pub struct AcceptConnection {
 pub enum Intake {
     /// As they come.
     Open,
+    /// What comes first is the header of a proxy in front of us, which says who the client is.
+    Header,
+    /// The same, and the header may name a user.
+    HeaderWithUser,
     /// Not until it has read some of its replies.
     Paused,
     /// Not until it has got all it is owed: what comes next travels another road, or what is
@@ -99,6 +104,11 @@ impl Intake {
     #[inline]
     pub fn is_ending(self) -> bool {
         matches!(self, Intake::Leaving | Intake::Closed)
+    }
+
+    /// Whether the header of a proxy has yet to say who the client is.
+    pub fn wants_header(self) -> bool {
+        matches!(self, Intake::Header | Intake::HeaderWithUser)
     }
 }
 
@@ -187,6 +197,12 @@ impl AcceptConnection {
         self.profile.as_ref().map_or(&[], |profile| &profile.name)
     }
 
+    /// The address that it has reached us by, or the proxy in front of us; `None` is a Unix socket.
+    pub fn reached_at(&self) -> Option<SocketAddr> {
+        let told = self.profile.as_ref().and_then(|profile| profile.reached);
+        told.or_else(|| self.socket.local_address())
+    }
+
     /// What it has said about itself, if anything.
     pub fn profile_mut(&mut self) -> &mut Profile {
         self.profile.get_or_insert_default()
@@ -225,10 +241,11 @@ impl AcceptConnection {
         }
     }
 
-    /// The client wants the reply to what it has sent last after all.
-    pub fn unmute_last(&mut self) {
-        if let Some(last) = self.pending.back_mut() {
-            *last = Pending::Waiting;
+    /// The client gets the reply to request `sequence`, whether it wants replies or not.
+    pub fn unmute(&mut self, sequence: u32) {
+        let place = sequence.wrapping_sub(self.first) as usize;
+        if let Some(muted @ Pending::Muted) = self.pending.get_mut(place) {
+            *muted = Pending::Waiting;
         }
     }
 

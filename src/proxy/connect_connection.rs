@@ -29,6 +29,8 @@ pub struct ConnectConnection {
     pub is_lent: bool,
     /// What its server was told about us is no longer so: it is closed when it is given back.
     pub is_outdated: bool,
+    /// Our half of it is closed: nothing more is asked there, and its server is about to close the other.
+    pub is_called_back: bool,
     /// By which number the server knows us there.
     pub own_id: OwnId,
     /// A server that knows MULTI is behind it.
@@ -153,6 +155,7 @@ impl ConnectConnection {
             is_private: false,
             is_lent: false,
             is_outdated: false,
+            is_called_back: false,
             own_id: OwnId::Unknown,
             is_proven: false,
             is_proving: false,
@@ -293,6 +296,11 @@ impl ConnectConnection {
             self.late_us = now_us;
         }
         late
+    }
+
+    /// Whether the kernel has taken all that was put in line.
+    pub fn has_sent_all(&self) -> bool {
+        self.state == LinkState::Ready && self.log.unsent() == 0
     }
 
     /// Whether the kernel has taken the whole of this request.

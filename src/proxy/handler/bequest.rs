@@ -26,6 +26,11 @@ impl Handler {
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             let is_watching = self.insight.monitors.has(id);
+            if client.intake.wants_header() {
+                // Nothing is owed to it, and nothing but what has come is known of it.
+                self.let_go(id);
+                continue;
+            }
             if client.intake.is_ending() || is_watching || !is_movable(client) {
                 continue;
             }
@@ -58,6 +63,7 @@ impl Handler {
             database: client.lane.database(),
             login,
             inbox,
+            intake: if client.intake.wants_header() { client.intake } else { Intake::Open },
         };
         self.shared.order(Order::Bequeath(client.socket, Box::new(legacy)));
         self.set_load();
@@ -92,6 +98,7 @@ impl Handler {
             .login
             .and_then(|(user, password)| authority.login(Some(user.as_slice()), &password).ok());
         client.identity = login.or(authority.default_identity());
+        client.intake = legacy.intake;
         if !legacy.inbox.is_empty() {
             let mut inbox = self.buffers.take(legacy.inbox.len());
             inbox.push(&legacy.inbox);
@@ -104,6 +111,7 @@ impl Handler {
         } else {
             self.eager_clients.push(id);
             self.watch_clients();
+            self.watch_headers(legacy.intake);
         }
         self.set_load();
     }
@@ -119,14 +127,20 @@ impl Handler {
         }
     }
 
-    fn call_back(&mut self, id: LinkId) {
-        let Some(link) = self.links.get(id) else { return };
-        let is_sent = link.log.unsent() == 0 && link.socket.is_some();
-        let is_told =
-            is_sent && link.socket.as_ref().is_some_and(|socket| socket.shut_down_write().is_ok());
-        if !is_told {
-            self.lose_link(id, Loss::Retired);
+    /// Nothing was executed of what has not been sent: that link just ends.
+    pub(super) fn call_back(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.is_called_back {
+            return;
         }
+        let is_told = link.has_sent_all()
+            && link.socket.as_ref().is_some_and(|socket| socket.shut_down_write().is_ok());
+        if !is_told {
+            return self.lose_link(id, Loss::Retired);
+        }
+        link.is_called_back = true;
+        // Nobody can be lent it any more.
+        link.is_outdated = true;
     }
 
     /// A command that waited at a server was called back, and nothing was done. Its client goes

@@ -36,6 +36,7 @@ impl Handler {
     /// provably safe: nothing of it was sent, or it is a read.
     pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
         let Some(mut link) = self.links.remove(id) else { return };
+        let loss = if link.is_called_back { Loss::Retired } else { loss };
         self.room.begin_loss();
         let was_listening = self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();
@@ -78,6 +79,10 @@ impl Handler {
                 if step == Step::Block && self.draining {
                     let request = link.log.request(awaiting.offset, awaiting.length as usize);
                     self.end_blocked(id, client, sequence, request);
+                    continue;
+                }
+                if step == Step::Block && link.is_called_back {
+                    self.drop_client(client, "gone while blocked");
                     continue;
                 }
                 self.lose_step((id, step), (client, sequence), is_unsent, error);

@@ -39,6 +39,8 @@ pub(super) enum Chore {
     Channels,
     /// Accepting, which was paused, goes on.
     Accept,
+    /// The first client may have waited too long for the header of its proxy.
+    Headers,
     /// A pause is over.
     Resume,
     /// During a pause: what was under way may be done.
@@ -162,7 +164,7 @@ impl Handler {
             self.check_reports();
         }
         if now_us >= self.deadlines.of(Chore::Leaving) {
-            self.drop_leaving();
+            self.see_off_leaving();
         }
         if now_us >= self.deadlines.of(Chore::ClientPause) {
             self.hold_clients(None);
@@ -172,6 +174,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();
+        }
+        if now_us >= self.deadlines.of(Chore::Headers) {
+            self.check_headers();
         }
         if now_us >= self.deadlines.of(Chore::Room) {
             self.check_room();
@@ -448,7 +453,8 @@ impl Handler {
                 || client.subscribes
                 || self.insight.monitors.has(id)
                 || client.intake == Intake::Held;
-            if client.owed() > 0 || may_idle {
+            // Who has just been given what it waited for is written to at the end of this turn.
+            if client.owed() > 0 || client.listed || may_idle {
                 client.active_us = self.now_us;
             }
             let deadline_us = client.active_us.saturating_add(timeout_us);

@@ -84,9 +84,11 @@ impl End {
     pub(super) fn take(&mut self, room: &mut [u8], most: usize) -> io::Result<Progress> {
         let size = room.len().min(most).min(self.inbound.len());
         if size > 0 {
-            for (place, byte) in room.iter_mut().zip(self.inbound.drain(..size)) {
-                *place = byte;
-            }
+            let (front, back) = self.inbound.as_slices();
+            let of_front = front.len().min(size);
+            room[..of_front].copy_from_slice(&front[..of_front]);
+            room[of_front..size].copy_from_slice(&back[..size - of_front]);
+            self.inbound.drain(..size);
             return Ok(Progress::Moved(size));
         }
         self.tell_error()?;
