@@ -46,7 +46,7 @@ pub struct AcceptConnection {
     /// What it is in the middle of; most clients never are.
     pub session: Option<Box<Session>>,
     /// A large request that is complete and waits for its turn.
-    pub held: Option<Buffer>,
+    pub held: Option<Box<Buffer>>,
     /// The link that waits until this client has read some of a large reply.
     pub fed_by: Option<LinkId>,
     /// Replies in order, on their way out.
@@ -73,9 +73,16 @@ pub struct AcceptConnection {
     /// The number of the request whose reply is first in line.
     first: u32,
     shelf: Shelf,
-    /// Large replies that came before their turn, by the numbers of their requests.
-    parked: BTreeMap<u32, Parked>,
+    /// Large replies that came before their turn, if there are any.
+    parked: Option<Box<Parking>>,
 }
+
+/// Large replies that came before their turn, by the numbers of their requests.
+#[derive(Default)]
+struct Parking(BTreeMap<u32, Parked>);
+
+// There may be very many of them, most of them idle.
+const _: () = assert!(size_of::<AcceptConnection>() <= 448);
 
 /// Whether requests are taken from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +173,7 @@ impl AcceptConnection {
             pending: Ring::new(),
             first: 0,
             shelf: Shelf::default(),
-            parked: BTreeMap::new(),
+            parked: None,
         }
     }
 
@@ -311,7 +318,7 @@ impl AcceptConnection {
                 *waiting = Pending::OnShelf(self.shelf.put(pool, reply));
             }
             Some(Pending::Parked) => {
-                let parked = self.parked.entry(sequence).or_default();
+                let parked = self.parked.get_or_insert_default().0.entry(sequence).or_default();
                 parked.replies.append(pool, reply);
                 parked.complete = true;
             }
@@ -357,7 +364,8 @@ impl AcceptConnection {
         }
         if let Some(pending) = self.pending.get_mut(place) {
             *pending = Pending::Parked;
-            self.parked.entry(sequence).or_default().replies.append(pool, piece);
+            let parking = self.parked.get_or_insert_default();
+            parking.0.entry(sequence).or_default().replies.append(pool, piece);
         }
         Ok(())
     }
@@ -375,7 +383,9 @@ impl AcceptConnection {
             return false;
         }
         if let Some(pending) = self.pending.get_mut(place) {
-            self.parked.remove(&sequence);
+            if let Some(parking) = &mut self.parked {
+                parking.0.remove(&sequence);
+            }
             *pending = Pending::OnShelf(self.shelf.put(pool, reply));
         }
         true
@@ -384,19 +394,20 @@ impl AcceptConnection {
     /// Bytes of replies that it has not read: sent to its outbox, or waiting for their turn, or
     /// for what belongs to them.
     pub fn unread_bytes(&self) -> usize {
-        let parked = self.parked.values().map(|parked| parked.replies.len());
+        let parked = self.parked.iter().flat_map(|parking| parking.0.values());
+        let parked = parked.map(|parked| parked.replies.len());
         self.outbox.len() + self.merging + parked.sum::<usize>()
     }
 
     /// Bytes of requests that are not complete, or wait for their turn.
     pub fn requests_len(&self) -> usize {
-        let buffers = self.inbox.iter().chain(&self.held);
+        let buffers = self.inbox.iter().chain(self.held.as_deref());
         buffers.map(Buffer::len).sum()
     }
 
     /// How much memory it takes, more or less.
     pub fn memory(&self) -> usize {
-        let buffers = self.inbox.iter().chain(&self.held);
+        let buffers = self.inbox.iter().chain(self.held.as_deref());
         let buffers: usize = buffers.map(Buffer::capacity).sum();
         let places = self.pending.capacity() * mem::size_of::<Pending>();
         mem::size_of::<AcceptConnection>() + buffers + self.unread_bytes() + places
@@ -460,7 +471,11 @@ impl AcceptConnection {
     #[cold]
     #[inline(never)]
     fn fetch_parked(&mut self, pool: &BufferPool) -> bool {
-        let Parked { replies, complete } = self.parked.remove(&self.first).unwrap_or_default();
+        let parked = self.parked.as_mut().and_then(|parking| parking.0.remove(&self.first));
+        if self.parked.as_ref().is_some_and(|parking| parking.0.is_empty()) {
+            self.parked = None;
+        }
+        let Parked { replies, complete } = parked.unwrap_or_default();
         self.outbox.append_outbox(pool, replies);
         if !complete && let Some(front) = self.pending.front_mut() {
             *front = Pending::Begun;

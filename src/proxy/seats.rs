@@ -372,7 +372,8 @@ mod tests {
         seats.confirm(server(2));
         seats.give_up_obsolete();
         // It was asked after the first of them was published.
-        for (rest, want) in [(b"b", false), (b"c", false), (b"b", false), (b"b", true), (b"a", true)]
+        for (rest, want) in
+            [(b"b", false), (b"c", false), (b"b", false), (b"b", true), (b"a", true)]
         {
             assert_eq!(seats.is_new(server(2), rest, 20), want, "{rest:?}");
         }

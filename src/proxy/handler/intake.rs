@@ -273,7 +273,7 @@ impl Handler {
             return self.watch_for_hang_up(reader, id);
         }
         if let Some(request) = client.held.take() {
-            self.dispatch_large(reader, id, request);
+            self.dispatch_large(reader, id, *request);
             return Next::More;
         }
         let held = client.inbox.as_ref().map_or(0, |inbox| inbox.len());
@@ -436,7 +436,7 @@ impl Handler {
                 {
                     let mut held = self.buffers.take(message.bytes.len());
                     held.push(message.bytes);
-                    client.held = Some(held);
+                    client.held = Some(Box::new(held));
                 }
                 return Next::More;
             }
@@ -455,7 +455,7 @@ impl Handler {
         if request.len() >= ELEPHANT && client.owed() > 0 {
             // It leaves the shared link, so it must not overtake what is under way there.
             client.intake = Intake::Waiting;
-            client.held = Some(request);
+            client.held = Some(Box::new(request));
             return Next::Enough;
         }
         self.dispatch_large(reader, id, request);
@@ -470,7 +470,7 @@ impl Handler {
         let message = Message { bytes: request.filled(), is_large: true };
         if self.dispatch(&settings.conf.commands, arguments, id, message) == Taken::Later {
             if let Some(client) = self.clients.get_mut(id) {
-                client.held = Some(request);
+                client.held = Some(Box::new(request));
             }
             return;
         }
