@@ -84,9 +84,7 @@ impl Handler {
         if is_error && Redirect::is_at_head(reply) && self.move_block(answer) {
             return;
         }
-        if self.measures {
-            self.log_reply(link, answer.awaiting, Some(reply));
-        }
+        self.log_reply(link, answer.awaiting, Some(reply));
         self.end_session(link, client);
         self.answer(client, sequence, reply);
     }

@@ -65,11 +65,11 @@ impl Handler {
         {
             self.cut_short(id, cut.origin);
         }
-        for awaiting in awaiting {
+        for awaiting in awaiting.iter() {
             if matches!(awaiting.origin, Origin::Proxy(_) | Origin::Nobody) {
                 continue;
             }
-            let is_unsent = link.never_sent(&awaiting);
+            let is_unsent = link.never_sent(awaiting);
             let error = match loss {
                 Loss::NoResp3(_) => replies::NO_RESP3,
                 _ if is_unsent => replies::NO_SERVER_CONNECTION,

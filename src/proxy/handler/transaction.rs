@@ -558,7 +558,8 @@ impl Handler {
     /// A server does not know MULTI, or not from us: nothing that came behind it was sent.
     fn refuse_multi(&mut self, answer: &Answer<'_>) {
         let Some(link) = self.links.get_mut(answer.link) else { return };
-        let behind: Vec<_> = link.awaiting.drain(..).map(|awaiting| awaiting.origin).collect();
+        let behind: Vec<_> = link.awaiting.iter().map(|awaiting| awaiting.origin).collect();
+        link.awaiting.clear();
         self.spoil(answer.client);
         for origin in behind {
             match origin {
