@@ -44,6 +44,7 @@ mod metrics;
 mod monitor;
 mod multi_key;
 mod order;
+mod own_commands;
 mod pause;
 mod protocol;
 mod pubsub;
