@@ -209,8 +209,19 @@ impl Conf {
 pub struct Bind {
     /// Where.
     pub address: Address,
-    /// Whether each connection begins with a PROXY protocol header.
-    pub proxy_protocol: bool,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: ProxyProtocol,
+}
+
+/// Whether each connection to an address begins with a header of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// It does not: clients speak at once.
+    No,
+    /// It does, and the header tells the address of the client.
+    Addresses,
+    /// The same, and the certificate that the proxy has verified tells who the client is.
+    Users,
 }
 
 /// Where the log goes and what gets into it.

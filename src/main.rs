@@ -67,10 +67,6 @@ fn run(path: &Path, overrides: &[Override]) -> ExitCode {
 fn check(path: &Path, overrides: &[Override]) -> ExitCode {
     match Conf::load(path, overrides) {
         Ok(conf) => {
-            if let Some(missing) = Proxy::missing(&conf) {
-                println!("{missing}");
-                return ExitCode::FAILURE;
-            }
             for warning in &conf.warnings {
                 println!("warning: {warning}");
             }

@@ -4,6 +4,7 @@
 //! signals; a handler does everything else. In reading order: `shared` is what crosses threads,
 //! `lane` which connections a client's requests travel on, `greeting` what servers say to HELLO, `request` what is in flight, `recent_writes` what a client may not read from a replica,
 //! `session` what a client is in the middle of, `profile` what few of them say about themselves,
+//! `proxy_header` what a proxy in front of us says of them,
 //! `subscriptions` who is subscribed to what and `seats` where we are for them, `accept_connection` a client, `connect_connection` and its pool
 //! the links to servers, `whole` a request that was sent in parts and `merge` how their replies
 //! become one, `cluster_view` the cluster as which we present ourselves, `command_filter` hides
@@ -21,6 +22,7 @@ pub mod request;
 pub mod recent_writes;
 pub mod session;
 pub mod profile;
+pub mod proxy_header;
 pub mod seats;
 pub mod subscriptions;
 pub mod merge;
@@ -48,9 +50,10 @@ pub mod shared;
 pub mod giants;
 pub mod handler;
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::{Arc, mpsc};
 
 use crate::base::address::Address;
 use crate::conf::{Bind, Conf, ConfError};
@@ -101,9 +104,6 @@ impl Proxy {
 
     fn start(conf: Conf, predecessor: &mut Option<Predecessor>) -> Result<Self, ConfError> {
         let failed = |what: String| ConfError::new(None, what);
-        if let Some(missing) = Proxy::missing(&conf) {
-            return Err(missing);
-        }
         let upgrade = Upgrade::new(upgrade::Origin::find());
         let signals = Signals::install().map_err(|error| failed(format!("signal {error}")))?;
         let descriptors = resource::raise_descriptor_limit();
@@ -151,15 +151,6 @@ impl Proxy {
         Ok(Proxy { shared, log, signals, listeners, metrics, recorders, predecessor, upgrade })
     }
 
-    /// What a configuration asks for that this version does not have, and that it would be wrong
-    /// to start without.
-    pub fn missing(conf: &Conf) -> Option<ConfError> {
-        let bind = conf.binds.iter().find(|bind| bind.proxy_protocol)?;
-        // The headers would be taken for requests.
-        let what = format!("Bind {} ProxyProtocol is not supported by this version", bind.address);
-        Some(ConfError::new(None, what))
-    }
-
     /// Serves until a signal asks to stop and what was in flight is done, or until another
     /// process has taken over.
     ///
@@ -172,6 +163,7 @@ impl Proxy {
         let threads = recorders.len();
         let running = Arc::new(AtomicUsize::new(threads));
         let mut joins = Vec::new();
+        let (tell, outcomes) = mpsc::channel();
         let (mut guards, mut sockets) = (Vec::new(), Vec::new());
         for (address, mut listener) in listeners {
             let guard = listener.guard();
@@ -190,10 +182,12 @@ impl Proxy {
             .map_err(|error| ConfError::new(None, format!("metrics thread fail {error}")))?;
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
+            let outcomes = tell.clone();
             // One handler accepts for all: a new client goes to the one with the fewest anyway.
             let sockets = std::mem::take(&mut sockets);
             let body = move || {
-                serve(&shared, index, sockets, recorder);
+                // The main thread listens until all are told.
+                let _ = outcomes.send(serve(&shared, index, sockets, recorder));
                 running.fetch_sub(1, AcqRel);
             };
             let join = thread::spawn(&format!("handler {index}"), body)
@@ -226,7 +220,11 @@ impl Proxy {
         }
         overseer.send_latecomers();
         overseer.shared.logger.close();
-        Ok(())
+        // Whoever looks after the process has to know that nobody has asked it to end.
+        match outcomes.try_iter().find_map(Result::err) {
+            Some(error) => Err(ConfError::new(None, format!("handler fail {error}"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -309,8 +307,9 @@ impl Overseer {
         for handler in &self.shared.handlers {
             for mail in handler.collect() {
                 match mail {
-                    Mail::Client(socket, peer) => {
-                        let legacy = Legacy::new(peer, self.shared.next_client());
+                    Mail::Client(socket, peer, intake) => {
+                        let number = self.shared.next_client();
+                        let legacy = Legacy { intake, ..Legacy::new(peer, number) };
                         self.upgrade.send(&self.log, &socket, &legacy);
                     }
                     Mail::Heir(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),
@@ -334,11 +333,16 @@ impl Overseer {
 }
 
 /// The life of one handler, in its own thread.
-fn serve(shared: &Arc<Shared>, index: usize, listeners: Vec<ListenSocket>, recorder: Recorder) {
+fn serve(
+    shared: &Arc<Shared>,
+    index: usize,
+    listeners: Vec<ListenSocket>,
+    recorder: Recorder,
+) -> io::Result<()> {
     let log = Log::new(Arc::clone(&shared.logger));
     let outcome = Handler::new(Arc::clone(shared), index, listeners, recorder)
         .and_then(|mut handler| handler.run());
-    match outcome {
+    match &outcome {
         Ok(()) => log_notice!(log, "handler {} stopped", index),
         Err(error) => {
             log_error!(log, "handler {} stopped:{}", index, error);
@@ -347,6 +351,7 @@ fn serve(shared: &Arc<Shared>, index: usize, listeners: Vec<ListenSocket>, recor
             Signals::raise_terminate();
         }
     }
+    outcome
 }
 
 /// What all handlers of a proxy with this configuration share, and each one's own recorder.
@@ -358,7 +363,7 @@ pub fn share(
     conf: Conf,
     logger: Arc<Logger>,
     descriptors: u64,
-) -> std::io::Result<(Arc<Shared>, Vec<Recorder>)> {
+) -> io::Result<(Arc<Shared>, Vec<Recorder>)> {
     let threads = threads(&conf);
     let current = Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref()));
     let settings = CurrentSettings::new(conf, clients_max(descriptors, threads as u64));

@@ -8,8 +8,8 @@ use super::conf_error::{ConfError, Report};
 use super::conf_parser::{Node, Tree};
 use super::setting::{self, GLOBAL};
 use super::{
-    Bind, Conf, Override, PoolConf, authority, custom_command, data_center, latency_monitor,
-    server_pool,
+    Bind, Conf, Override, PoolConf, ProxyProtocol, authority, custom_command, data_center,
+    latency_monitor, server_pool,
 };
 use crate::base::address::Address;
 use crate::resp::command::CommandTable;
@@ -57,7 +57,23 @@ pub(super) fn check(
         let bytes = conf.max_memory;
         report.warn(place, format_args!("MaxMemory is {bytes} bytes only; 512M are megabytes"));
     }
+    warn_of_nobody_to_name(tree, &conf, report);
     conf
+}
+
+/// Certificates are to tell who is who, and nobody has a name.
+fn warn_of_nobody_to_name(tree: &Tree, conf: &Conf, report: &mut Report) {
+    let names_users = |bind: &Bind| bind.proxy_protocol == ProxyProtocol::Users;
+    let has_users = conf.authority.iter().flat_map(|authority| &authority.identities);
+    if !conf.binds.iter().any(names_users) || has_users.into_iter().any(|auth| auth.user.is_some())
+    {
+        return;
+    }
+    let word = b"userfromcertificate";
+    let says_so = |node: &&Node| node.is("Bind") && node.value.to_ascii_lowercase().ends_with(word);
+    if let Some(node) = tree.nodes.iter().find(says_so) {
+        report.warn(&node.place, "UserFromCertificate names nobody: no Auth block has a User");
+    }
 }
 
 /// With less the proxy works only one small request at a time.
@@ -149,5 +165,5 @@ fn apply(overrides: &[Override], conf: &mut Conf, report: &mut Report) {
 
 fn default_bind() -> Bind {
     let address = Address::Ip(([0, 0, 0, 0], 7617).into());
-    Bind { address, proxy_protocol: false }
+    Bind { address, proxy_protocol: ProxyProtocol::No }
 }

@@ -404,6 +404,10 @@ mod tests {
         let twice = [
             ("::1:1 proxyprotocol", "[::1]:1 ProxyProtocol"),
             ("a:2", "[::1]:1 ProxyProtocol, a:2"),
+            (
+                "[::1]:1  ProxyProtocol  userfromcertificate",
+                "a:2, [::1]:1 ProxyProtocol UserFromCertificate",
+            ),
         ];
         check_shown(GLOBAL, conf, "Bind", &twice);
         check_shown(POOL, &mut PoolCommon::default(), "Password", &[("secret", "")]);

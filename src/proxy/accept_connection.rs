@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::net::SocketAddr;
 
 use super::auth::IdentityId;
 use super::lane::Lane;
@@ -78,6 +79,10 @@ pub struct AcceptConnection {
 pub enum Intake {
     /// As they come.
     Open,
+    /// What comes first is the header of a proxy in front of us, which says who the client is.
+    Header,
+    /// The same, and the header may name a user.
+    HeaderWithUser,
     /// Not until it has read some of its replies.
     Paused,
     /// Not until it has got all it is owed: what comes next travels another road, or what is
@@ -96,6 +101,11 @@ impl Intake {
     #[inline]
     pub fn is_ending(self) -> bool {
         matches!(self, Intake::Leaving | Intake::Closed)
+    }
+
+    /// Whether the header of a proxy has yet to say who the client is.
+    pub fn wants_header(self) -> bool {
+        matches!(self, Intake::Header | Intake::HeaderWithUser)
     }
 }
 
@@ -173,6 +183,12 @@ impl AcceptConnection {
     /// What `CLIENT SETNAME` said; nothing if it did not.
     pub fn name(&self) -> &[u8] {
         self.profile.as_ref().map_or(&[], |profile| &profile.name)
+    }
+
+    /// The address that it has reached us by, or the proxy in front of us; `None` is a Unix socket.
+    pub fn reached_at(&self) -> Option<SocketAddr> {
+        let told = self.profile.as_ref().and_then(|profile| profile.reached);
+        told.or_else(|| self.socket.local_address())
     }
 
     /// What it has said about itself, if anything.

@@ -73,6 +73,8 @@ impl LoginError {
 #[derive(Debug)]
 struct Identity {
     user: Credential,
+    /// Its `Auth` block has a `User`.
+    is_named: bool,
     password: Credential,
     rights: Rights,
     /// Where it may read; `None` is everywhere.
@@ -100,6 +102,7 @@ impl Authority {
             .iter()
             .map(|identity| Identity {
                 user: Credential::new(&user(identity), width),
+                is_named: identity.user.is_some(),
                 password: Credential::new(&identity.password, width),
                 rights: identity.mode,
                 readable: either(&identity.read_key_prefixes, &identity.key_prefixes),
@@ -112,6 +115,7 @@ impl Authority {
     fn open() -> Authority {
         let anybody = Identity {
             user: Credential::new(DEFAULT_USER, DEFAULT_USER.len()),
+            is_named: false,
             password: Credential::new(b"", DEFAULT_USER.len()),
             rights: Rights::Admin,
             readable: None,
@@ -144,6 +148,14 @@ impl Authority {
             }
         }
         found
+    }
+
+    /// Who a client is of whom others have proven that it is this user: the first that has the name
+    /// by its `Auth` block.
+    #[must_use]
+    pub fn identity_of_user(&self, user: &[u8]) -> Option<IdentityId> {
+        let is_meant = |identity: &Identity| identity.is_named && identity.user.is(user);
+        self.identities.iter().position(is_meant).map(IdentityId)
     }
 
     /// The user and the password that make a client this one; none are needed where everybody may

@@ -2,7 +2,8 @@
 //!
 //! A turn of the loop takes every event first and writes afterwards, so that all the small
 //! messages of a turn leave in one write per connection. The parts, in the order in which a
-//! request meets them: `intake` accepts and reads clients, `dispatch` decides where a request
+//! request meets them: `intake` accepts and reads clients, `header` learns from a proxy in front of
+//! us who they are, `dispatch` decides where a request
 //! goes, `transaction` takes those of a client that has said MULTI or WATCH, `blocking`
 //! those that may take their time, `fan_out` sends what concerns everything to every master,
 //! `scan` goes from one to the next, `scripts` loads scripts where they are missing,
@@ -34,6 +35,7 @@ mod dispatch;
 mod fan_out;
 mod follow;
 mod giants;
+mod header;
 mod hello;
 mod insight;
 mod intake;
@@ -319,7 +321,7 @@ impl Handler {
     fn read_mail(&mut self) {
         for mail in self.shared.handlers[self.index].collect() {
             match mail {
-                Mail::Client(socket, peer) => self.adopt(socket, peer),
+                Mail::Client(socket, peer, intake) => self.adopt(socket, peer, intake),
                 Mail::Heir(socket, legacy) => self.take_up(socket, *legacy),
                 Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),

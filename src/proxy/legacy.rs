@@ -3,6 +3,9 @@
 //! A list of names and values, as RESP writes it: what the other version does not know it leaves
 //! out, and what it misses has its usual value.
 
+use std::net::SocketAddr;
+
+use super::accept_connection::Intake;
 use super::profile::{Profile, Replies};
 use crate::resp::reply::Reply;
 use crate::resp::writer::{Protocol, Sink};
@@ -27,6 +30,8 @@ pub struct Legacy {
     pub login: Option<(Vec<u8>, Vec<u8>)>,
     /// What it has sent and nobody has looked at.
     pub inbox: Vec<u8>,
+    /// Whether requests come next from it, or the header of a proxy.
+    pub intake: Intake,
 }
 
 impl Legacy {
@@ -42,6 +47,7 @@ impl Legacy {
             database: 0,
             login: None,
             inbox: Vec::new(),
+            intake: Intake::Open,
         }
     }
 
@@ -63,10 +69,18 @@ impl Legacy {
             ("database", database.as_bytes()),
             ("inbox", &self.inbox),
         ];
+        match self.intake {
+            Intake::Header => fields.push(("header", b"address")),
+            Intake::HeaderWithUser => fields.push(("header", b"user")),
+            _ => {}
+        }
         if let Some((user, password)) = &self.login {
             fields.extend([("user", user.as_slice()), ("password", password)]);
         }
+        let reached = self.profile.as_ref().and_then(|profile| profile.reached);
+        let reached = reached.map(|address| address.to_string());
         if let Some(profile) = &self.profile {
+            fields.extend(reached.iter().map(|address| ("reached", address.as_bytes())));
             fields.extend([
                 ("name", &*profile.name),
                 ("library", &profile.library_name),
@@ -109,6 +123,9 @@ impl Legacy {
                 b"reads-masters" => profile.reads_masters = true,
                 b"no-evict" => profile.no_evict = true,
                 b"no-touch" => profile.no_touch = true,
+                b"reached" => profile.reached = Some(address(value)?),
+                b"header" if *value == b"user" => legacy.intake = Intake::HeaderWithUser,
+                b"header" => legacy.intake = Intake::Header,
                 b"protocol" if *value == b"3" => legacy.protocol = Protocol::Resp3,
                 b"database" => legacy.database = u32::try_from(number(value)?).ok()?,
                 b"user" => user = Some(value.to_vec()),
@@ -143,7 +160,11 @@ fn peer(text: &[u8]) -> Option<Peer> {
     if text == Peer::Unix.to_string().as_bytes() {
         return Some(Peer::Unix);
     }
-    std::str::from_utf8(text).ok()?.parse().ok().map(Peer::Ip)
+    address(text).map(Peer::Ip)
+}
+
+fn address(text: &[u8]) -> Option<SocketAddr> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -168,17 +189,23 @@ mod tests {
                 reads_masters: true,
                 no_evict: true,
                 no_touch: true,
+                reached: Some("192.0.2.1:6379".parse().unwrap()),
             })),
             protocol: Protocol::Resp3,
             database: 9,
             login: Some((b"user".to_vec(), b"pass\r\nword".to_vec())),
             inbox: b"*1\r\n$4\r\nPI".to_vec(),
+            intake: Intake::Open,
         };
         assert_eq!(Legacy::from_message(&legacy.to_message()), Some(legacy.clone()));
         legacy.login = None;
         legacy.peer = Peer::Unix;
         legacy.protocol = Protocol::Resp2;
         legacy.profile = None;
+        for intake in [Intake::Header, Intake::HeaderWithUser] {
+            let legacy = Legacy { intake, ..legacy.clone() };
+            assert_eq!(Legacy::from_message(&legacy.to_message()), Some(legacy));
+        }
         assert_eq!(Legacy::from_message(&legacy.to_message()), Some(legacy));
     }
 

@@ -3,6 +3,8 @@
 //! Most clients never say anything of this, so it has a place of its own, which costs nobody
 //! else anything. Knows no sockets and sends nothing.
 
+use std::net::SocketAddr;
+
 /// What a client has said about itself and its wishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
@@ -20,6 +22,8 @@ pub struct Profile {
     pub no_evict: bool,
     /// It has asked not to count as a user of the keys that it reads.
     pub no_touch: bool,
+    /// The address by which it has reached the proxy in front of us, if there is one.
+    pub reached: Option<SocketAddr>,
 }
 
 /// Which replies a client wants.
@@ -40,11 +44,12 @@ impl Profile {
         self.replies != Replies::All || self.reads_masters
     }
 
-    /// Takes back what RESET takes back: not which library it is.
+    /// Takes back what RESET takes back: not which library it is, nor where it comes from.
     pub fn reset(&mut self) {
         *self = Profile {
             library_name: std::mem::take(&mut self.library_name),
             library_version: std::mem::take(&mut self.library_version),
+            reached: self.reached,
             ..Profile::default()
         };
     }
@@ -64,11 +69,13 @@ mod tests {
             reads_masters: true,
             no_evict: true,
             no_touch: true,
+            reached: Some(([192, 0, 2, 1], 7).into()),
         };
         assert!(profile.is_odd());
         profile.reset();
         assert!(!profile.is_odd() && profile.name.is_empty());
         assert!(!profile.no_evict && !profile.no_touch);
+        assert_eq!(profile.reached, Some(([192, 0, 2, 1], 7).into()));
         assert_eq!((&*profile.library_name, &*profile.library_version), (&b"lib"[..], &b"1"[..]));
     }
 }

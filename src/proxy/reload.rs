@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::request::ClientId;
 use super::settings::Settings;
 use super::shared::{Mail, Shared};
-use super::{Proxy, log_settings, replies};
+use super::{log_settings, replies};
 use crate::conf::{Conf, ConfError};
 use crate::logger::{Level, Log};
 use crate::resp::writer::Sink;
@@ -40,9 +40,6 @@ pub fn reload(shared: &Arc<Shared>, log: &Log) -> Result<(), Vec<ConfError>> {
 ///
 /// What it asks for cannot be had; nothing has changed.
 pub fn apply(shared: &Arc<Shared>, log: &Log, mut conf: Conf) -> Result<(), ConfError> {
-    if let Some(missing) = Proxy::missing(&conf) {
-        return Err(missing);
-    }
     let mut kept = Vec::new();
     let (before, now) = shared.settings.update(|before| {
         kept = conf.keep_what_needs_a_restart(&before.conf);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, mem};
 
+use super::accept_connection::Intake;
 use super::greeting::Greetings;
 use super::handler::Handler;
 use super::legacy::Legacy;
@@ -97,8 +98,8 @@ pub enum Order {
 
 /// What a handler is told by others.
 pub enum Mail {
-    /// Here is a client to serve.
-    Client(Socket, Peer),
+    /// Here is a client to serve, and what comes first from it.
+    Client(Socket, Peer, Intake),
     /// Here is one whom the process before us has served so far.
     Heir(Socket, Box<Legacy>),
     /// Settings have changed.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use predixy::conf::{Conf, Override, PoolCommon, PoolKind, Rotation, Secret};
+use predixy::conf::{Conf, Override, PoolCommon, PoolKind, ProxyProtocol, Rotation, Secret};
 
 /// A pool, for files that are about something else.
 const POOL: &str = "ClusterServerPool {\n Servers {\n + 127.0.0.1:6379\n }\n}\n";
@@ -363,14 +363,35 @@ fn d40_addresses_are_checked_while_the_file_is_read() {
 
 #[test]
 fn bind_may_be_given_several_times() {
-    let conf = good_global("Bind 127.0.0.1:1\nBind [::1]:1 ProxyProtocol\nBind \"/tmp/a b\"");
+    let conf = good_global(
+        "Bind 127.0.0.1:1\nBind [::1]:1 ProxyProtocol\nBind \"/tmp/a b\"\n\
+         Bind /tmp/b  proxyprotocol userfromcertificate",
+    );
     let binds: Vec<_> =
         conf.binds.iter().map(|bind| (bind.address.to_string(), bind.proxy_protocol)).collect();
-    let want = [("127.0.0.1:1", false), ("[::1]:1", true), ("/tmp/a b", false)];
+    let want = [
+        ("127.0.0.1:1", ProxyProtocol::No),
+        ("[::1]:1", ProxyProtocol::Addresses),
+        ("/tmp/a b", ProxyProtocol::No),
+        ("/tmp/b", ProxyProtocol::Users),
+    ];
     assert_eq!(binds, want.map(|(address, proxy)| (address.to_owned(), proxy)));
     assert_eq!(good_global("Bind 127.0.0.1:1\nBind 127.0.0.1:1").binds.len(), 1);
     let many: String = (1..=65).map(|port| format!("Bind 127.0.0.1:{port}\n")).collect();
     bad_global(&many, 65, "Bind may be given 64 times at most");
+    let message = "Bind UserFromCertificate without ProxyProtocol before it: certificates are told \
+                   by the header of the PROXY protocol";
+    bad_global("Bind 127.0.0.1:1 UserFromCertificate", 1, message);
+    let nobody = "UserFromCertificate names nobody: no Auth block has a User";
+    for (authority, is_warned) in [
+        ("", true),
+        ("Authority {\nAuth a {\nMode read\n}\n}\n", true),
+        ("Authority {\nAuth a {\nUser u\nMode read\n}\n}\n", false),
+    ] {
+        let lines = format!("Bind 127.0.0.1:1 ProxyProtocol UserFromCertificate\n{authority}");
+        let warnings = good_global(&lines).warnings;
+        assert_eq!(warnings.iter().any(|line| line.ends_with(nobody)), is_warned, "{warnings:?}");
+    }
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn a_file_with_a_mistake_changes_nothing_and_the_mistake_is_told() {
     );
     for (text, want) in [
         (format!("Log /nonexistent/x/y.log\nName after\n{pool}"), "/nonexistent/x/y.log"),
-        (format!("Bind 127.0.0.1:1 ProxyProtocol\nName after\n{pool}"), "ProxyProtocol"),
+        (format!("Bind 127.0.0.1:1 UserFromCertificate\n{pool}"), "UserFromCertificate"),
         ("Name after\n".to_owned(), "Must define a server pool"),
         (format!("Include none.conf\n{pool}"), "none.conf"),
     ] {

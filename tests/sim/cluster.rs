@@ -94,6 +94,11 @@ impl Slots {
         usize::from(self.truth.owners[usize::from(slot)])
     }
 
+    /// Who owns a slot, as a node believes.
+    pub fn believed_owner(&self, node: usize, slot: u16) -> usize {
+        usize::from(self.views[node].owners[usize::from(slot)])
+    }
+
     /// Whether a node is a master, as all will know in the end.
     pub fn is_master(&self, node: usize) -> bool {
         self.truth.follows[node].is_none()

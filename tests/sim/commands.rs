@@ -20,7 +20,7 @@ pub fn tagged_value(tag: Tag, key: &[u8], length: usize) -> Vec<u8> {
 }
 
 /// Whose value it is; panics if it is not exactly what `tagged_value` gave for this key.
-fn tag_of_value(key: &[u8], value: &[u8]) -> Tag {
+pub fn tag_of_value(key: &[u8], value: &[u8]) -> Tag {
     let head = value.strip_prefix(b"<").and_then(|rest| rest.split(|byte| *byte == b'>').next());
     let head = head.map(|head| String::from_utf8_lossy(head).into_owned()).unwrap_or_default();
     let mut parts = head.split('.');
@@ -75,9 +75,8 @@ impl Keys<'_> {
     fn of(words: &[Vec<u8>]) -> Keys<'_> {
         let name = words[0].to_ascii_lowercase();
         let all: Vec<&[u8]> = match &*name {
-            b"get" | b"set" | b"incr" | b"append" | b"strlen" | b"rpush" | b"lrange" => {
-                vec![&words[1]]
-            }
+            b"get" | b"set" | b"incr" | b"append" | b"strlen" | b"rpush" | b"lrange"
+            | b"hgetall" => vec![&words[1]],
             b"mset" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
             b"blpop" | b"brpop" => words[1..words.len() - 1].iter().map(Vec::as_slice).collect(),
             b"eval" | b"evalsha" => vec![&words[3]],
@@ -88,7 +87,8 @@ impl Keys<'_> {
         };
         let real = all.iter().copied().filter(|key| tag_of_marker(key).is_none()).collect();
         let reads =
-            [&b"get"[..], b"strlen", b"mget", b"exists", b"touch", b"lrange"].contains(&&*name);
+            [&b"get"[..], b"strlen", b"mget", b"exists", b"touch", b"lrange", b"hgetall"];
+        let reads = reads.contains(&&*name);
         Keys { all, real, writes: !reads }
     }
 }
@@ -116,6 +116,22 @@ impl Model {
         Execution::Reply(match &*name {
             b"get" => self.bulk(node, keys[0]),
             b"strlen" => integer(self.data.read(node, keys[0]).map_or(0, |value| value.len())),
+            // As if every value were the only field of a hash.
+            b"hgetall" => match self.data.read(node, keys[0]) {
+                Some(value) => wire::command(&[&b"value"[..], &value]),
+                None => b"*0\r\n".to_vec(),
+            },
+            b"publish" => {
+                self.check_channel(node, &words[1]);
+                self.publish_reply(node, words, false)
+            }
+            b"spublish" => {
+                self.check_channel(node, &words[1]);
+                match self.refer_shard(node, &words[1]) {
+                    Some(elsewhere) => elsewhere,
+                    None => self.publish_reply(node, words, true),
+                }
+            }
             b"set" => {
                 self.write(node, &words[1], &words[2], false);
                 ok()
@@ -189,6 +205,11 @@ impl Model {
             b"client" => integer(1),
             other => panic!("a server got a command that no client sends: {}", wire::shown(other)),
         })
+    }
+
+    fn publish_reply(&mut self, node: usize, words: &[Vec<u8>], sharded: bool) -> Vec<u8> {
+        let count = self.publish(node, &words[1], &words[2], sharded);
+        format!(":{count}\r\n").into_bytes()
     }
 
     fn bulk(&mut self, node: usize, key: &[u8]) -> Vec<u8> {

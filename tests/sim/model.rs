@@ -12,6 +12,7 @@ use super::data::Data;
 use super::groups::Groups;
 use super::pacts::Pacts;
 use super::plan::{Kind, Plan};
+use super::radio::Radio;
 use super::sentinel::Sentinels;
 
 /// All servers.
@@ -21,6 +22,7 @@ pub struct Model {
     pub shape: Shape,
     pub sentinels: Sentinels,
     pub pacts: Pacts,
+    pub radio: Radio,
     /// Replicas that have lost their master answer all the same.
     pub serves_stale: bool,
     /// How long a replica needs to get all that its master has.
@@ -87,6 +89,7 @@ impl Model {
             shape,
             sentinels: Sentinels::new(plan),
             pacts: Pacts::default(),
+            radio: Radio::new(servers),
             serves_stale: plan.serves_stale,
             sync_us: plan.lag_us,
         }

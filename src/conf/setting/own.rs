@@ -9,16 +9,22 @@ use crate::base::address::Address;
 use crate::conf::authority::IdentityDraft;
 use crate::conf::server_pool::StandaloneDraft;
 use crate::conf::value;
-use crate::conf::{Bind, Conf, Distribution, Hash, RefreshMethod, Rotation};
+use crate::conf::{Bind, Conf, Distribution, Hash, ProxyProtocol, RefreshMethod, Rotation};
 use crate::resp::command::{CustomCommand, Rights};
 
 pub(super) fn read_bind(conf: &mut Conf, value: &[u8]) -> Result<(), String> {
     let value = value.trim_ascii();
-    let (place, proxy_protocol) = match value.iter().rposition(u8::is_ascii_whitespace) {
-        Some(blank) if value[blank + 1..].eq_ignore_ascii_case(PROXY_PROTOCOL) => {
-            (value[..blank].trim_ascii_end(), true)
+    let (rest, names_users) = without_word(value, USER_FROM_CERTIFICATE);
+    let (place, has_header) = without_word(rest, PROXY_PROTOCOL);
+    let proxy_protocol = match (has_header, names_users) {
+        (true, true) => ProxyProtocol::Users,
+        (true, false) => ProxyProtocol::Addresses,
+        (false, false) => ProxyProtocol::No,
+        (false, true) => {
+            return Err("Bind UserFromCertificate without ProxyProtocol before it: certificates \
+                        are told by the header of the PROXY protocol"
+                .to_owned());
         }
-        _ => (value, false),
     };
     let address = address("Bind", place)?;
     conf.binds.retain(|bind| bind.address != address);
@@ -31,8 +37,9 @@ pub(super) fn read_bind(conf: &mut Conf, value: &[u8]) -> Result<(), String> {
 
 pub(super) fn show_binds(conf: &Conf) -> String {
     let shown = |bind: &Bind| match bind.proxy_protocol {
-        true => format!("{} ProxyProtocol", bind.address),
-        false => bind.address.to_string(),
+        ProxyProtocol::No => bind.address.to_string(),
+        ProxyProtocol::Addresses => format!("{} ProxyProtocol", bind.address),
+        ProxyProtocol::Users => format!("{} ProxyProtocol UserFromCertificate", bind.address),
     };
     conf.binds.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
@@ -40,6 +47,17 @@ pub(super) fn show_binds(conf: &Conf) -> String {
 const BINDS_MAX: usize = 64;
 
 const PROXY_PROTOCOL: &[u8] = b"ProxyProtocol";
+const USER_FROM_CERTIFICATE: &[u8] = b"UserFromCertificate";
+
+/// What stands before `word` at the end of a value, and whether it stands there.
+fn without_word<'a>(value: &'a [u8], word: &[u8]) -> (&'a [u8], bool) {
+    match value.iter().rposition(u8::is_ascii_whitespace) {
+        Some(blank) if value[blank + 1..].eq_ignore_ascii_case(word) => {
+            (value[..blank].trim_ascii_end(), true)
+        }
+        _ => (value, false),
+    }
+}
 
 pub(super) fn read_threads(conf: &mut Conf, value: &[u8]) -> Result<(), String> {
     if value.eq_ignore_ascii_case(b"auto") {

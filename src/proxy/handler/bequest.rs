@@ -26,6 +26,11 @@ impl Handler {
         for id in self.clients.ids() {
             let Some(client) = self.clients.get_mut(id) else { continue };
             let is_watching = self.insight.monitors.has(id);
+            if client.intake.wants_header() {
+                // Nothing is owed to it, and nothing but what has come is known of it.
+                self.let_go(id);
+                continue;
+            }
             if client.intake.is_ending() || is_watching || !is_movable(client) {
                 continue;
             }
@@ -58,6 +63,7 @@ impl Handler {
             database: client.lane.database(),
             login,
             inbox,
+            intake: if client.intake.wants_header() { client.intake } else { Intake::Open },
         };
         self.shared.order(Order::Bequeath(client.socket, Box::new(legacy)));
         self.set_load();
@@ -92,6 +98,7 @@ impl Handler {
             .login
             .and_then(|(user, password)| authority.login(Some(user.as_slice()), &password).ok());
         client.identity = login.or(authority.default_identity());
+        client.intake = legacy.intake;
         if !legacy.inbox.is_empty() {
             let mut inbox = self.buffers.take(legacy.inbox.len());
             inbox.push(&legacy.inbox);
@@ -104,6 +111,7 @@ impl Handler {
         } else {
             self.eager_clients.push(id);
             self.watch_clients();
+            self.watch_headers(legacy.intake);
         }
         self.set_load();
     }

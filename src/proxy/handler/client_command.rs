@@ -220,7 +220,7 @@ impl Handler {
         let own = ClientLine {
             id: client.number,
             address: self.shown_address(client.peer),
-            local_address: match client.socket.local_address() {
+            local_address: match client.reached_at() {
                 Some(address) => address.to_string(),
                 None => self.shown_address(client.peer),
             },

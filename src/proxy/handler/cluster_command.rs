@@ -2,12 +2,14 @@
 //!
 //! `cluster_view.rs` has the words. What concerns the keys of one slot is asked from its owner.
 
+use super::super::accept_connection::AcceptConnection;
 use super::super::cluster_view::{self, Coverage, Node};
 use super::super::replies;
 use super::super::request::ClientId;
 use super::Handler;
 use super::dispatch::Request;
 use super::waiting_room::Parcel;
+use crate::conf::{Bind, ProxyProtocol};
 use crate::pool::{Place, SLOTS, ServerGroup, Slot};
 use crate::resp::command::ClusterCommand;
 use crate::resp::writer::{Protocol, Sink};
@@ -98,9 +100,11 @@ impl Handler {
         if let Some(address) = &conf.announce {
             return Node::at(address);
         }
-        let reached = self.clients.get(client).and_then(|client| client.socket.local_address());
+        let reached = self.clients.get(client).and_then(AcceptConnection::reached_at);
         reached.map(Node::at_ip).or_else(|| {
-            let binds = conf.binds.iter();
+            // Where a header comes first only proxies are welcome.
+            let is_open = |bind: &&Bind| bind.proxy_protocol == ProxyProtocol::No;
+            let binds = conf.binds.iter().filter(is_open);
             binds.filter_map(|bind| cluster_view::reachable_here(&bind.address)).next()
         })
     }

@@ -135,10 +135,11 @@ impl Handler {
     }
 
     pub(super) fn accept(&mut self, listener: usize) {
+        let intake = self.intake_at(listener);
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listeners.get(listener) else { return };
             match listener.accept() {
-                Ok(Some((socket, peer))) => self.assign(socket, peer),
+                Ok(Some((socket, peer))) => self.assign(socket, peer, intake),
                 Ok(None) => return,
                 Err(error) => {
                     // No descriptors or no memory left. Whoever waits in the kernel's queue is
@@ -151,7 +152,7 @@ impl Handler {
     }
 
     /// Gives a new client to the handler with the fewest.
-    fn assign(&mut self, socket: Socket, peer: Peer) {
+    fn assign(&mut self, socket: Socket, peer: Peer, intake: Intake) {
         self.recorder.handler().accept.increment();
         if self.shared.clients() as u64 >= self.settings.clients_max {
             log_notice!(self.log, "h {} refuse c {} with max number of clients", self.index, peer);
@@ -167,16 +168,17 @@ impl Handler {
             Some((clients, index)) if clients < own && index != self.index => {
                 // Counted at once, or a burst would all go to one.
                 self.shared.handlers[index].clients.fetch_add(1, Relaxed);
-                self.shared.handlers[index].post(Mail::Client(socket, peer));
+                self.shared.handlers[index].post(Mail::Client(socket, peer, intake));
             }
-            _ => self.adopt(socket, peer),
+            _ => self.adopt(socket, peer, intake),
         }
     }
 
     /// Begins to serve a client.
-    pub(super) fn adopt(&mut self, socket: Socket, peer: Peer) {
+    pub(super) fn adopt(&mut self, socket: Socket, peer: Peer, intake: Intake) {
         if self.draining {
-            self.pass_on(socket, Legacy::new(peer, self.shared.next_client()));
+            let number = self.shared.next_client();
+            self.pass_on(socket, Legacy { intake, ..Legacy::new(peer, number) });
             return self.set_load();
         }
         if matches!(peer, Peer::Ip(_))
@@ -190,6 +192,7 @@ impl Handler {
         log_info!(self.log, "h {} accept c {} {}", self.index, peer, socket.number());
         let mut client = AcceptConnection::new(socket, peer, number, self.now_us);
         client.identity = self.settings.authority.default_identity();
+        client.intake = intake;
         let id = self.clients.insert(client);
         let Some(client) = self.clients.get(id) else { return };
         if let Err(error) = self.multiplexor.add(&client.socket, Token(id.to_u64())) {
@@ -204,6 +207,7 @@ impl Handler {
         }
         self.set_load();
         self.watch_clients();
+        self.watch_headers(intake);
     }
 
     pub(super) fn take_client_event(&mut self, id: ClientId, event: &Event) {
@@ -253,6 +257,9 @@ impl Handler {
     fn read_client_once(&mut self, reader: &mut Reader, id: ClientId) -> Next {
         let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
         if client.intake != Intake::Open {
+            if client.intake.wants_header() {
+                return self.read_header(reader, id);
+            }
             // A client that leaves is noticed also while it is not read from.
             return self.watch_for_hang_up(reader, id);
         }
@@ -469,7 +476,7 @@ impl Handler {
     }
 
     /// The client has closed its side. It still gets what it is owed.
-    fn client_ended(&mut self, id: ClientId) -> Next {
+    pub(super) fn client_ended(&mut self, id: ClientId) -> Next {
         if let Some(client) = self.clients.get_mut(id) {
             client.readable = false;
             client.ended = true;
@@ -555,7 +562,12 @@ impl Handler {
                 client.owed() <= IN_FLIGHT_MAX / 2 && client.outbox.len() <= UNREAD_MAX / 4
             }
             Intake::Waiting => client.owed() == 0,
-            Intake::Open | Intake::Held | Intake::Leaving | Intake::Closed => false,
+            Intake::Open
+            | Intake::Header
+            | Intake::HeaderWithUser
+            | Intake::Held
+            | Intake::Leaving
+            | Intake::Closed => false,
         };
         if may_go_on {
             client.intake = Intake::Open;
@@ -613,7 +625,7 @@ impl Handler {
 }
 
 /// Whether a client has more to say now.
-enum Next {
+pub(super) enum Next {
     More,
     Enough,
 }

@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::super::accept_connection::AcceptConnection;
 use super::super::auth::{self, Verdict};
 use super::super::cluster_view::ID_DIGITS;
 use super::super::info::{
@@ -167,7 +168,7 @@ impl Handler {
         let shared = Arc::clone(&self.shared);
         let totals = shared.stats.handler_totals();
         let client = self.clients.get(report.client);
-        let reached = client.and_then(|client| client.socket.local_address());
+        let reached = client.and_then(AcceptConnection::reached_at);
         let protocol = client.map_or(Protocol::Resp2, |client| client.lane.protocol());
         let run = shared.started_us ^ (u64::from(std::process::id()) << 32);
         let run_id = Random::new(run ^ shared.started_s.cast_unsigned()).hex(ID_DIGITS);

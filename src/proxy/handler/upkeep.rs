@@ -39,6 +39,8 @@ pub(super) enum Chore {
     Channels,
     /// Accepting, which was paused, goes on.
     Accept,
+    /// The first client may have waited too long for the header of its proxy.
+    Headers,
     /// A pause is over.
     Resume,
     /// During a pause: what was under way may be done.
@@ -170,6 +172,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Accept) {
             self.resume_listening();
+        }
+        if now_us >= self.deadlines.of(Chore::Headers) {
+            self.check_headers();
         }
         if now_us >= self.deadlines.of(Chore::Room) {
             self.check_room();

@@ -191,14 +191,25 @@ impl Handler {
         message: &[u8],
         name: Range<usize>,
     ) -> Option<Run> {
+        let now_us = self.now_us;
         let topic = self.pubsub.book.find(kind, &message[name.clone()])?;
-        let seats = &self.pubsub.book.topic(topic)?.seats;
+        let seats = &mut self.pubsub.book.topic_mut(topic)?.seats;
         let behind_name = name.end + 2;
         let channel = || bulk_at(message, behind_name).map_or(&[][..], |range| &message[range]);
-        // Of a pattern some messages may be for its readers, and others told by another server.
-        let is_closed = seats.home().is_some();
+        // Some messages may be for its readers, and others told by another server.
+        let is_closed = seats.home().is_some() || seats.is_overlapping();
         if !seats.accepts(server, || !is_event(channel())) {
             return None;
+        }
+        if seats.is_overlapping() {
+            // What happens to a key is told by one server alone, and twice if it happens twice.
+            let is_published = match kind {
+                Kind::Pattern => !is_event(channel()),
+                Kind::Channel | Kind::Shard => !is_event(&message[name]),
+            };
+            if is_published && !seats.is_new(server, &message[behind_name..], now_us) {
+                return None;
+            }
         }
         Some(Run { topic, head: 0..behind_name, starts: Vec::new(), end: 0, is_closed })
     }
