@@ -79,6 +79,7 @@ platforms:
 # Not part of `test`: npm, pip and cargo fetch things for them, all of it into the target folder.
 test-clients:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3 npm
+	@sh ci/need.sh --wanted hiredis phpredis redis-rb prometheus-redis-exporter
 	$(CARGO) test --locked --test clients -- --test-threads=2
 
 # Not part of `test`: what it needs is installed through the system's package manager.

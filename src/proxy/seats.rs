@@ -228,6 +228,11 @@ impl Seats {
         self.in_state(|state| state != State::Wanted)
     }
 
+    /// The servers that were asked and have yet to answer.
+    pub fn pending(&self) -> impl Iterator<Item = ServerId> {
+        self.in_state(|state| state == State::Asked)
+    }
+
     /// Every server that has a seat, or should have one.
     pub fn servers(&self) -> impl Iterator<Item = ServerId> {
         self.in_state(|_| true)

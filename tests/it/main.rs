@@ -46,6 +46,7 @@ mod metrics;
 mod monitor;
 mod multi_key;
 mod order;
+mod own_commands;
 mod pause;
 mod promises_doc;
 mod protocol;

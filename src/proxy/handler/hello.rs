@@ -250,8 +250,8 @@ impl Handler {
 
 /// HELLO from somebody who has to log in, and does not.
 const NOT_LOGGED_IN: &str = "NOAUTH HELLO must be called with the client already authenticated, \
-    otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and \
-    select the RESP protocol version at the same time";
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+    and select the RESP protocol version at the same time";
 
 #[cfg(test)]
 mod tests {
