@@ -14,7 +14,7 @@ use super::checking::Request;
 use super::ledger::{Fate, Ledger, Rules};
 use super::listening::Ear;
 use super::model::Model;
-use super::plan::Plan;
+use super::plan::{Deed, Plan};
 use super::session::{Hearing, Session};
 use super::wire::{self, Value};
 
@@ -91,8 +91,9 @@ impl Client {
     pub fn new(index: usize, plan: &Plan) -> Client {
         let rules = Rules {
             is_strict: !plan.allows.lossy,
-            reads_replicas: plan.reads_replicas(),
+            reads_replicas: plan.may_read_replicas(),
             roles_change: plan.allows.role_changes,
+            keeps_order: !plan.deeds.contains(&Deed::Loop),
             read_your_writes_us: plan.read_your_writes_ms * 1_000,
         };
         World::alarm(World::now_us() + plan.begin_us);
@@ -374,11 +375,7 @@ impl Client {
                 (Some(Expect::Hello(version)), Value::Map(_) | Value::Array(_)) => *version == 3,
                 _ => open.ear.speaks_resp3,
             };
-            assert!(
-                value.suits(resp3),
-                "client {} got {value:?} in another protocol",
-                self.index
-            );
+            assert!(value.suits(resp3), "client {} got {value:?} in another protocol", self.index);
             let value = value.plain();
             if self.take_news(model, &value) {
                 World::note(format_args!("client {}: is told {value:?}", self.index));

@@ -308,10 +308,19 @@ impl Connection {
                 b"+OK\r\n".to_vec()
             }
             (b"hello", None) => greeting(words),
+            // The configuration has changed.
+            (b"readonly" | b"readwrite", None) if desk.plan.may_read_replicas() => {
+                self.standing.readonly = &*name == b"readonly";
+                b"+OK\r\n".to_vec()
+            }
             (b"subscribe" | b"psubscribe" | b"ssubscribe", None) => self.listen(desk, &name, words),
-            (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", None) => self.unlisten(&name, words),
+            (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", None) => {
+                self.unlisten(&name, words)
+            }
             // Who listens gets it in an array, as in Redis.
-            (b"ping", _) if !self.channels.is_empty() || !self.topics.is_empty() => b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec(),
+            (b"ping", _) if !self.channels.is_empty() || !self.topics.is_empty() => {
+                b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec()
+            }
             (b"ping", _) => b"+PONG\r\n".to_vec(),
             (b"cluster", None) => wire::bulk(desk.model.describe(desk.index).as_bytes()),
             (b"info", None) => wire::bulk(b"# Server\r\nredis_version:7.0.15\r\n"),
@@ -486,7 +495,7 @@ impl Connection {
                 self.reply(desk, reply);
                 return true;
             }
-            (b"readonly", Steps::Authenticated) if is_cluster && desk.plan.reads_replicas() => {
+            (b"readonly", Steps::Authenticated) if is_cluster && desk.plan.may_read_replicas() => {
                 self.standing.readonly = true;
                 ("+OK", Steps::Chosen)
             }
@@ -500,7 +509,7 @@ impl Connection {
                 ("-LOADING Redis is loading the dataset in memory", Steps::Chosen)
             }
             (b"ping", Steps::Authenticated | Steps::Chosen) => {
-                let must_say = is_cluster && desk.plan.reads_replicas();
+                let must_say = is_cluster && desk.plan.reads_replicas() && !desk.plan.reloads;
                 assert!(!must_say || self.standing.readonly, "READONLY was not said");
                 ("+PONG", Steps::Greeted)
             }
