@@ -249,6 +249,11 @@ impl Handler {
         }
     }
 
+    /// What a client's subscriptions cost, in bytes.
+    pub(super) fn subscriptions_cost(&self, id: ClientId) -> usize {
+        self.pubsub.book.cost_of(id)
+    }
+
     /// How many subscriptions a client has: to channels, patterns and sharded channels.
     #[expect(dead_code, reason = "CLIENT LIST shows it")]
     pub(super) fn subscription_counts(&self, id: ClientId) -> [usize; Kind::ALL.len()] {
