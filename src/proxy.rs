@@ -51,9 +51,10 @@ pub mod shared;
 pub mod giants;
 pub mod handler;
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::{Arc, mpsc};
 
 use crate::base::address::Address;
 use crate::conf::{Bind, Conf, ConfError};
@@ -164,6 +165,7 @@ impl Proxy {
         let threads = recorders.len();
         let running = Arc::new(AtomicUsize::new(threads));
         let mut joins = Vec::new();
+        let (tell, outcomes) = mpsc::channel();
         let (mut guards, mut sockets) = (Vec::new(), Vec::new());
         for (address, mut listener) in listeners {
             let guard = listener.guard();
@@ -182,10 +184,12 @@ impl Proxy {
             .map_err(|error| ConfError::new(None, format!("metrics thread fail {error}")))?;
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
+            let outcomes = tell.clone();
             // One handler accepts for all: a new client goes to the one with the fewest anyway.
             let sockets = std::mem::take(&mut sockets);
             let body = move || {
-                serve(&shared, index, sockets, recorder);
+                // The main thread listens until all are told.
+                let _ = outcomes.send(serve(&shared, index, sockets, recorder));
                 running.fetch_sub(1, AcqRel);
             };
             let join = thread::spawn(&format!("handler {index}"), body)
@@ -220,7 +224,11 @@ impl Proxy {
         }
         overseer.send_latecomers();
         overseer.shared.logger.close();
-        Ok(())
+        // Whoever looks after the process has to know that nobody has asked it to end.
+        match outcomes.try_iter().find_map(Result::err) {
+            Some(error) => Err(ConfError::new(None, format!("handler fail {error}"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -335,11 +343,16 @@ impl Overseer {
 }
 
 /// The life of one handler, in its own thread.
-fn serve(shared: &Arc<Shared>, index: usize, listeners: Vec<ListenSocket>, recorder: Recorder) {
+fn serve(
+    shared: &Arc<Shared>,
+    index: usize,
+    listeners: Vec<ListenSocket>,
+    recorder: Recorder,
+) -> io::Result<()> {
     let log = Log::new(Arc::clone(&shared.logger));
     let outcome = Handler::new(Arc::clone(shared), index, listeners, recorder)
         .and_then(|mut handler| handler.run());
-    match outcome {
+    match &outcome {
         Ok(()) => log_notice!(log, "handler {} stopped", index),
         Err(error) => {
             log_error!(log, "handler {} stopped:{}", index, error);
@@ -348,6 +361,7 @@ fn serve(shared: &Arc<Shared>, index: usize, listeners: Vec<ListenSocket>, recor
             Signals::raise_terminate();
         }
     }
+    outcome
 }
 
 /// What all handlers of a proxy with this configuration share, and each one's own recorder.
@@ -359,7 +373,7 @@ pub fn share(
     conf: Conf,
     logger: Arc<Logger>,
     descriptors: u64,
-) -> std::io::Result<(Arc<Shared>, Vec<Recorder>)> {
+) -> io::Result<(Arc<Shared>, Vec<Recorder>)> {
     let threads = threads(&conf);
     let current = Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref()));
     let settings = CurrentSettings::new(conf, clients_max(descriptors, threads as u64));

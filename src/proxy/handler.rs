@@ -98,8 +98,12 @@ pub struct Handler {
     log: Log,
     multiplexor: Multiplexor,
     events: Vec<Event>,
-    /// Some latency monitor is configured, or each request is logged.
+    /// Some latency monitor is configured.
     measures: bool,
+    /// Requests are logged, each or some.
+    is_logged: bool,
+    /// One that is to be logged is among the replies that are being taken, or all are.
+    is_logging: bool,
     /// How long a client that wrote reads from the master, in microseconds; 0 is not at all.
     read_your_writes_us: u64,
     /// Nothing has to be looked at before a request is taken: everybody may do everything, and
@@ -136,7 +140,7 @@ pub struct Handler {
     eager_clients: Vec<ClientId>,
     eager_links: Vec<LinkId>,
     /// Who seemed to leave while a command of theirs was blocked.
-    leaving: Vec<ClientId>,
+    leaving: Vec<(ClientId, u64)>,
     /// Memory of empty reply queues, for whoever needs one next.
     lines: Vec<Line>,
     arguments_again: Arguments,
@@ -184,6 +188,8 @@ impl Handler {
             pause: Pause::default(),
             client_pause: None,
             measures: false,
+            is_logged: false,
+            is_logging: false,
             listeners,
             listening: false,
             reader: Some(Box::new(Reader::new(&settings))),

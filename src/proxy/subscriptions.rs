@@ -7,7 +7,7 @@
 //! topic, behind the client's earlier requests of this kind. All of it is data: servers are asked
 //! and clients are answered elsewhere.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::rc::Rc;
 
@@ -63,6 +63,8 @@ pub struct Subscriptions {
     topics: Slab<Topic>,
     names: [BTreeMap<Rc<[u8]>, TopicId>; Kind::ALL.len()],
     subscribers: BTreeMap<ClientId, Subscriber>,
+    /// Those of them whose requests wait for confirmations.
+    waiting: BTreeSet<ClientId>,
 }
 
 /// What one client is subscribed to.
@@ -206,6 +208,12 @@ impl Subscriptions {
         self.subscribers.get(&client).map_or(0, |one| one.pending.len())
     }
 
+    /// The clients that have requests which wait for a topic, whether they are subscribed to it
+    /// already or not.
+    pub fn waiting_for(&self, topic: TopicId) -> Vec<ClientId> {
+        self.waiting.iter().copied().filter(|client| self.is_pending(*client, topic)).collect()
+    }
+
     /// Whether nothing is known of a client.
     pub fn is_stranger(&self, client: ClientId) -> bool {
         !self.subscribers.contains_key(&client)
@@ -252,6 +260,7 @@ impl Subscriptions {
         }
         subscriber.awaited += topics.len();
         subscriber.pending.push_back(Pending { sequence, topics, ready: 0 });
+        self.waiting.insert(client);
         Some(new)
     }
 
@@ -297,6 +306,9 @@ impl Subscriptions {
             next.ready += 1;
         }
         let next = subscriber.pending.pop_front()?;
+        if subscriber.pending.is_empty() {
+            self.waiting.remove(&client);
+        }
         subscriber.awaited -= next.topics.len();
         for id in next.topics {
             let (Some(topic), Some(place)) = (self.topics.get_mut(id), subscriber.topics.get(&id))
@@ -359,6 +371,7 @@ impl Subscriptions {
         let topics: Vec<TopicId> = subscriber.topics.keys().copied().collect();
         let over = topics.into_iter().filter_map(|id| self.part(client, id)).collect();
         self.subscribers.remove(&client);
+        self.waiting.remove(&client);
         over
     }
 
@@ -422,6 +435,9 @@ impl Subscriptions {
             }
             !is_needed
         });
+        if subscriber.pending.is_empty() {
+            self.waiting.remove(&client);
+        }
         dropped.sort_unstable();
         dropped.dedup();
         for id in dropped {
@@ -627,6 +643,23 @@ mod tests {
     }
 
     #[test]
+    fn whoever_asks_once_more_waits_like_the_others() {
+        let mut all = Subscriptions::default();
+        let ids = join(&mut all, 1, 1, Kind::Channel, &["a"]);
+        make_ready(&mut all, ids[0]);
+        confirmed(&mut all, 1).unwrap();
+        assert_eq!(all.waiting_for(ids[0]), []);
+        // The server is lost, and nobody has told the client yet.
+        assert!(all.topic_mut(ids[0]).unwrap().seats.lose(server()));
+        assert!(join(&mut all, 1, 2, Kind::Channel, &["a"]).is_empty());
+        assert_eq!(confirmed(&mut all, 1), None);
+        assert_eq!(all.waiting_for(ids[0]), [client(1)]);
+        make_ready(&mut all, ids[0]);
+        assert_eq!(confirmed(&mut all, 1), Some((2, "subscribe a :1".into())));
+        assert_eq!(all.waiting_for(ids[0]), []);
+    }
+
+    #[test]
     fn sharded_channels_are_counted_by_themselves() {
         let mut all = Subscriptions::default();
         for (sequence, kind) in (0..).zip(Kind::ALL) {
@@ -739,6 +772,8 @@ mod tests {
                 memberships += 1;
             }
         }
+        let waits = |client: &ClientId| !all.subscribers[client].pending.is_empty();
+        assert!(all.waiting.iter().all(waits));
         let mut listed = 0;
         for (client, subscriber) in &all.subscribers {
             listed += subscriber.topics.len();
@@ -750,6 +785,7 @@ mod tests {
             let topics: Vec<_> = topics.collect();
             let awaited: usize = subscriber.pending.iter().map(|one| one.topics.len()).sum();
             assert_eq!(subscriber.awaited, awaited);
+            assert_eq!(all.waiting.contains(client), !subscriber.pending.is_empty());
             assert_eq!(subscriber.bytes, topics.iter().map(|(_, _, cost)| cost).sum::<usize>());
             for kind in Kind::ALL {
                 let active = topics.iter().filter(|(of, active, _)| *of == kind && *active);

@@ -15,13 +15,13 @@ const KEY_MAX: usize = 256;
 impl Handler {
     /// Notes whether somebody wants to know of each reply: a latency monitor, or this log.
     pub(super) fn set_measures(&mut self) {
-        let is_logged = self.shared.logger.sample(Level::Info) > 0;
-        self.measures = is_logged || !self.recorder.monitors().monitors().is_empty();
+        self.is_logged = self.shared.logger.sample(Level::Info) > 0;
+        self.measures = !self.recorder.monitors().monitors().is_empty();
     }
 
     /// Logs the reply of a server; its end only, if it was large.
     pub(super) fn log_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: Option<&[u8]>) {
-        if !self.log.wants(Level::Info) {
+        if !self.is_logging || !self.log.wants(Level::Info) {
             return;
         }
         let asker = self.asker_of(awaiting.origin);
@@ -61,7 +61,7 @@ impl Handler {
     /// The reply to a request that no server was asked for: the last one that its client has sent,
     /// or nobody knows what it was.
     pub(super) fn answer_own(&mut self, id: ClientId, sequence: u32, reply: &[u8]) {
-        if self.measures {
+        if self.is_logged {
             let last = self.clients.get(id).filter(|client| client.is_last(sequence));
             self.log_own_reply(id, sequence, last.and_then(|client| client.command), reply);
         }

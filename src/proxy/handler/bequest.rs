@@ -150,14 +150,20 @@ impl Handler {
         }
     }
 
-    fn call_back(&mut self, id: LinkId) {
-        let Some(link) = self.links.get(id) else { return };
-        let is_sent = link.log.unsent() == 0 && link.socket.is_some();
-        let is_told =
-            is_sent && link.socket.as_ref().is_some_and(|socket| socket.shut_down_write().is_ok());
-        if !is_told {
-            self.lose_link(id, Loss::Retired);
+    /// Nothing was executed of what has not been sent: that link just ends.
+    pub(super) fn call_back(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.is_called_back {
+            return;
         }
+        let is_told = link.has_sent_all()
+            && link.socket.as_ref().is_some_and(|socket| socket.shut_down_write().is_ok());
+        if !is_told {
+            return self.lose_link(id, Loss::Retired);
+        }
+        link.is_called_back = true;
+        // Nobody can be lent it any more.
+        link.is_outdated = true;
     }
 
     /// A command that waited at a server was called back, and nothing was done. Its client goes

@@ -257,7 +257,7 @@ impl Handler {
         let Some(mut parser) = self.links.get(id).map(|link| link.parser.clone()) else { return };
         let (mut begin, mut at) = (fed, fed);
         for number in 0.. {
-            let end = match parser.feed(&bytes[at..]) {
+            let end = match parser.feed_piece(&bytes[at..]) {
                 Ok(Some(end)) => at + end,
                 Ok(None) => bytes.len(),
                 // Whoever takes them will notice.

@@ -82,7 +82,7 @@ impl Handler {
         }
         let is_limited = (self.clients.get(id))
             .is_some_and(|client| client.lane.protocol() == Protocol::Resp2)
-            && self.pubsub.book.counts(id) != [0; 3];
+            && self.has_subscribed(id);
         if !is_limited {
             return None;
         }
@@ -172,7 +172,7 @@ impl Handler {
         };
         over.iter().for_each(|topic| self.end_topic(topic));
         self.note_subscriber(id);
-        self.answer_own(id, request.sequence, &reply);
+        self.tell_subscriptions(id, request.sequence, &reply);
         Taken::Now
     }
 
@@ -184,7 +184,7 @@ impl Handler {
         loop {
             reply.clear();
             match self.pubsub.book.confirm_next(id, protocol, &mut reply) {
-                Some(sequence) => self.answer_own(id, sequence, &reply),
+                Some(sequence) => self.tell_subscriptions(id, sequence, &reply),
                 None => break,
             }
         }
@@ -258,9 +258,22 @@ impl Handler {
     }
 
     /// How many subscriptions a client has: to channels, patterns and sharded channels.
-    #[expect(dead_code, reason = "CLIENT LIST shows it")]
     pub(super) fn subscription_counts(&self, id: ClientId) -> [usize; Kind::ALL.len()] {
         self.pubsub.book.counts(id)
+    }
+
+    /// Whether a client is subscribed to anything.
+    pub(super) fn has_subscribed(&self, id: ClientId) -> bool {
+        self.subscription_counts(id) != [0; Kind::ALL.len()]
+    }
+
+    /// Tells a client what it is subscribed to now. That is a push, which also gets who wants no
+    /// replies.
+    fn tell_subscriptions(&mut self, id: ClientId, sequence: u32, pushes: &[u8]) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.unmute(sequence);
+        }
+        self.answer_own(id, sequence, pushes);
     }
 
     /// Counts a request that is answered here.

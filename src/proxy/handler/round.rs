@@ -36,7 +36,7 @@ impl Handler {
         let command = self.clients.get(client).and_then(|client| client.command);
         self.ask_round(ask, move |handler, answers| {
             let reply = finish(handler, answers);
-            if handler.measures {
+            if handler.is_logged {
                 handler.log_own_reply(client, sequence, command, &reply);
             }
             handler.answer(client, sequence, &reply);

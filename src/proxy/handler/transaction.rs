@@ -189,6 +189,8 @@ impl Handler {
     fn try_to_queue(&mut self, request: &Request<'_>) -> Result<Queued, Refused> {
         let (id, sequence) = (request.client, request.sequence);
         let place = self.place_in_transaction(request)?;
+        let with_script = self.with_its_script(request);
+        let bytes = with_script.as_deref().unwrap_or(request.message.bytes);
         let Handler { clients, links, buffers, .. } = self;
         let Some(transaction) = transaction_in(clients, id) else { return Ok(Queued::There) };
         if !transaction.admits(place) {
@@ -207,7 +209,7 @@ impl Handler {
         match (transaction.link, place) {
             (None, None) => {
                 // No key yet, so no place; it is sent ahead of the first that has one.
-                if !transaction.queue.push(buffers, request.message.bytes, sequence) {
+                if !transaction.queue.push(buffers, bytes, sequence) {
                     let error = b"-ERR too much in a transaction before its first key\r\n";
                     return Err(Refused::With(error));
                 }
@@ -226,10 +228,10 @@ impl Handler {
         let Some(transaction) = transaction_in(clients, id) else { return Ok(Queued::There) };
         transaction.place = transaction.place.or(place);
         transaction.queued += 1;
-        transaction.queue.push(buffers, request.message.bytes, sequence);
+        transaction.queue.push(buffers, bytes, sequence);
         let link = transaction.link;
         let ticket = request.ticket(self.now_us);
-        self.send_step(link, id, Step::Queued, request.message.bytes, ticket);
+        self.send_step(link, id, Step::Queued, bytes, ticket);
         Ok(Queued::There)
     }
 
@@ -556,7 +558,8 @@ impl Handler {
     /// A server does not know MULTI, or not from us: nothing that came behind it was sent.
     fn refuse_multi(&mut self, answer: &Answer<'_>) {
         let Some(link) = self.links.get_mut(answer.link) else { return };
-        let behind: Vec<_> = link.awaiting.drain(..).map(|awaiting| awaiting.origin).collect();
+        let behind: Vec<_> = link.awaiting.iter().map(|awaiting| awaiting.origin).collect();
+        link.awaiting.clear();
         self.spoil(answer.client);
         for origin in behind {
             match origin {

@@ -52,6 +52,7 @@ pub struct Start<'a> {
     arguments: Vec<&'a str>,
     environment: Vec<(&'a str, String)>,
     program: Option<PathBuf>,
+    under: Vec<String>,
     descriptor_limit: Option<u32>,
     hosts: Option<&'a str>,
     world: Option<&'a str>,
@@ -82,6 +83,7 @@ impl Proxy {
             arguments: Vec::new(),
             environment: Vec::new(),
             program: None,
+            under: Vec::new(),
             descriptor_limit: None,
             hosts: None,
             world: None,
@@ -285,6 +287,13 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// Lets it be started by another program, which is given its own words first; `{dir}` in them is
+    /// filled in. The process has to be the same one.
+    pub fn under(mut self, words: &[&str]) -> Start<'a> {
+        self.under = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Limits how many descriptors it may have.
     pub fn descriptor_limit(mut self, limit: u32) -> Start<'a> {
         self.descriptor_limit = Some(limit);
@@ -367,6 +376,11 @@ impl<'a> Start<'a> {
         });
         command
             .args(["-c", &format!(r#"{limit}{world}{mount}exec "$@""#), "sh"])
+            .args(
+                self.under
+                    .iter()
+                    .map(|word| word.replace("{dir}", &scratch.path().to_string_lossy())),
+            )
             .arg(self.program.clone().unwrap_or_else(binary))
             .arg(path)
             .args(&self.arguments);

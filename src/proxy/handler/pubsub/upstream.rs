@@ -14,7 +14,7 @@ use crate::pool::ServerId;
 use crate::proxy::connect_connection::{ConnectConnection, LinkState};
 use crate::proxy::lane::Lane;
 use crate::proxy::request::{Errand, LinkId};
-use crate::proxy::subscriptions::{Kind, TopicId};
+use crate::proxy::subscriptions::{Kind, Topic, TopicId};
 use crate::resp::redirect::ErrorKind;
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
@@ -80,15 +80,10 @@ impl Handler {
         topic.deadline_us = u64::MAX;
         topic.refusal = None;
         let (kind, name) = (topic.kind, topic.name.clone());
-        let waits = topic.active() < topic.members().len();
-        let waiting: Vec<_> = (topic.members().iter())
-            .filter(|member| waits && !member.is_active)
-            .map(|member| member.client)
-            .collect();
         for server in topic.seats.give_up_obsolete() {
             self.give_up_topic(server, kind, &name);
         }
-        for client in waiting {
+        for client in self.pubsub.book.waiting_for(id) {
             self.confirm_subscriptions(client);
         }
     }
@@ -251,7 +246,8 @@ impl Handler {
                 continue;
             }
             // In a pause servers may be away for longer, and nobody publishes through us.
-            if self.now_us >= topic.deadline_us && !self.is_paused() {
+            let is_late = self.now_us >= topic.deadline_us && !self.is_coming(topic);
+            if is_late && !self.is_paused() {
                 let error = self.no_seat_reply(topic);
                 self.fail_topic(id, &error);
                 continue;
@@ -260,6 +256,25 @@ impl Handler {
             self.seat(id);
         }
         self.deadlines.advance(Chore::Channels, due_us);
+    }
+
+    /// Whether nobody misses anything of a topic yet, and the servers that have yet to confirm it
+    /// are busy answering: they may have been asked for thousands of others before it.
+    fn is_coming(&self, topic: &Topic) -> bool {
+        let patience_us = self.patience_us();
+        let is_answering = |server: ServerId| {
+            let link = self.pubsub.upstreams.get(&server).and_then(|upstream| upstream.link);
+            link.and_then(|link| self.links.get(link)).is_some_and(|link| {
+                let is_ready = link.state == LinkState::Ready;
+                is_ready && self.now_us < link.heard_us.saturating_add(patience_us)
+            })
+        };
+        let seats = &topic.seats;
+        let mut pending = seats.pending().peekable();
+        topic.active() == 0
+            && seats.wanted().next().is_none()
+            && pending.peek().is_some()
+            && pending.all(is_answering)
     }
 
     /// Asks silent servers for a sign of life, gives up those that do not give one, and closes
