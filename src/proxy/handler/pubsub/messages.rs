@@ -248,7 +248,9 @@ impl Handler {
                 continue;
             }
             let Some(client) = clients.get_mut(member.client) else { continue };
-            if client.is_mid_reply() {
+            // What is kept comes first, also when its reply has just come to its end.
+            let keeps = client.merging > 0 && pubsub.book.held_bytes(member.client) > 0;
+            if client.is_mid_reply() || keeps {
                 in_the_middle.push((member.client, client.lane.protocol()));
                 continue;
             }
