@@ -13,6 +13,7 @@
 #   make bench-latency   how long it takes at fixed rates, beside the same
 #   make bench-gate fails when instructions per request have grown by more than 3 %: UPDATE=1 records them
 #   make test-clients   client libraries, which their package managers install
+#   make test-frontends HAProxy, stunnel and keepalived, with conf/examples
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll; not part of make test
 #   make commands   writes doc/commands.md anew
@@ -78,7 +79,13 @@ platforms:
 # Not part of `test`: npm, pip and cargo fetch things for them, all of it into the target folder.
 test-clients:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3 npm
+	@sh ci/need.sh --wanted hiredis phpredis redis-rb prometheus-redis-exporter
 	$(CARGO) test --locked --test clients -- --test-threads=2
+
+# Not part of `test`: what it needs is installed through the system's package manager.
+test-frontends:
+	@sh ci/need.sh cargo cc redis-server redis-cli haproxy stunnel openssl curl ip keepalived
+	$(CARGO) test --locked --test frontends -- --test-threads=2
 
 test-matrix:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3
@@ -170,6 +177,6 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-clients test-matrix platforms check sim compat commands fuzz faults chaos soak \
+.PHONY: all static try test test-clients test-frontends test-matrix platforms check sim compat commands fuzz faults chaos soak \
     miri memcheck threads bench bench-parts bench-latency bench-gate \
     targets install uninstall clean image deb dist port formula cross

@@ -228,6 +228,9 @@ impl Handler {
         handler.follow_slow_log_settings();
         handler.follow_monitors();
         handler.begin_upkeep();
+        if handler.shared.expects_subscribers() {
+            handler.await_subscribers();
+        }
         Ok(handler)
     }
 
@@ -262,7 +265,14 @@ impl Handler {
             self.do_upkeep();
         }
         self.finish_turn();
-        Ok(!(self.draining && self.clients.is_empty()))
+        Ok(!self.has_finished())
+    }
+
+    /// Whether there is nothing left to do for ever. Subscribers of the process before may have to
+    /// be passed on still.
+    fn has_finished(&self) -> bool {
+        let awaits = self.awaits_subscribers() && self.shared.is_bequeathing();
+        self.draining && self.clients.is_empty() && !awaits
     }
 
     /// How many clients it serves.
@@ -329,6 +339,8 @@ impl Handler {
             match mail {
                 Mail::Client(socket, peer, intake) => self.adopt(socket, peer, intake),
                 Mail::Heir(socket, legacy) => self.take_up(socket, *legacy),
+                Mail::Part(part, socket) => self.take_part(part, socket),
+                Mail::Orphaned => self.await_no_subscribers(),
                 Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),

@@ -252,9 +252,7 @@ impl Handler {
         let is_plain = client.session.is_none();
         let subscribes = client.subscribes;
         client.active_us = self.now_us;
-        if let Ok(command) = resolved {
-            client.command = Some(command.id());
-        }
+        client.command = resolved.as_ref().ok().map(|command| command.id());
         let is_watching = !is_plain;
         let from_master = (client.is_odd && client.take_oddly()) || is_watching;
         let command = match resolved {
@@ -393,7 +391,7 @@ impl Handler {
         reply.put(b"-");
         write(&mut reply);
         reply.put(b"\r\n");
-        self.answer(id, sequence, &reply);
+        self.answer_own(id, sequence, &reply);
         self.spare.keep_reply(reply);
     }
 
@@ -408,7 +406,7 @@ impl Handler {
         match self.place_of_keys(request) {
             Ok(Common::One(place)) => self.forward_to_place(place, request),
             Ok(Common::None) => self.forward_anywhere(request),
-            Ok(Common::Several) => self.answer(client, sequence, replies::CROSS_SLOT),
+            Ok(Common::Several) => self.answer_own(client, sequence, replies::CROSS_SLOT),
             Err(error) => self.refuse_keys(error, request),
         }
     }
@@ -510,7 +508,7 @@ impl Handler {
     pub(super) fn forward_anywhere(&mut self, request: &Request<'_>) {
         match self.any_server(request.needs_master()) {
             Some(server) => self.forward(server, request),
-            None => self.answer(request.client, request.sequence, replies::NO_SERVER),
+            None => self.answer_own(request.client, request.sequence, replies::NO_SERVER),
         }
     }
 
@@ -519,7 +517,7 @@ impl Handler {
         let ticket = request.ticket(self.now_us);
         let (client, sequence) = (request.client, request.sequence);
         if let Err(error) = self.send(server, request.lane, request.message, ticket) {
-            self.answer(client, sequence, error);
+            self.answer_own(client, sequence, error);
         }
     }
 

@@ -310,7 +310,7 @@ impl Handler {
             _ => std::str::from_utf8(request.argument(1)).ok().and_then(|text| text.parse().ok()),
         };
         let Some(count) = count else {
-            return self.answer(id, sequence, replies::NOT_AN_INTEGER);
+            return self.answer_own(id, sequence, replies::NOT_AN_INTEGER);
         };
         let by_bytes = local == LocalCommand::BigKeys;
         self.ask_all(

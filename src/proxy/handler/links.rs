@@ -202,6 +202,27 @@ impl Handler {
         self.links.get(id).map(|_| id)
     }
 
+    /// Goes on with a connection that the process before us has made, to be told messages on.
+    pub(super) fn adopt_link(&mut self, server: ServerId, socket: Socket) -> Option<LinkId> {
+        let mut link = ConnectConnection::new(server, Lane::default(), u64::MAX);
+        (link.is_private, link.is_lent, link.listens) = (true, true, true);
+        link.state = LinkState::Ready;
+        link.heard_us = self.now_us;
+        let id = self.links.insert(link);
+        if let Err(error) = self.multiplexor.add(&socket, Token(id.to_u64() | LINK_BIT)) {
+            log_warn!(self.log, "h {} s #{} add to event loop fail:{}", self.index, server, error);
+            self.links.remove(id);
+            return None;
+        }
+        let link = self.links.get_mut(id)?;
+        link.socket = Some(socket);
+        if self.pools.len() <= server.index() {
+            self.pools.resize_with(server.index() + 1, Default::default);
+        }
+        self.recorder.server(server.index()).connections.increment();
+        Some(id)
+    }
+
     /// The first requests on every link: who we are, and what we want.
     fn put_handshake(&self, link: &mut ConnectConnection, server: &Server) {
         let mut steps = Vec::new();

@@ -37,6 +37,11 @@ impl Handler {
     pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
         let Some(mut link) = self.links.remove(id) else { return };
         let loss = if link.is_called_back { Loss::Retired } else { loss };
+        // Who waits for an answer is told something else now. What the server has not got yet must
+        // not be executed after what is sent next, on another link.
+        if let Some(socket) = link.socket.as_ref().filter(|_| !link.awaiting.is_empty()) {
+            socket.discard_undelivered();
+        }
         self.room.begin_loss();
         let was_listening = self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();

@@ -190,7 +190,7 @@ impl Handler {
         text += &info::redis_sections(report.sections, &redis, figures);
         let mut reply = Vec::new();
         reply.text(text.as_bytes(), protocol);
-        self.answer(report.client, report.sequence, &reply);
+        self.answer_own(report.client, report.sequence, &reply);
     }
 
     /// How much is done in a second, since somebody last asked and a second at least.
