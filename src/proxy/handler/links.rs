@@ -5,6 +5,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::super::accept_connection::AtOnce;
 use super::super::connect_connection::{ConnectConnection, LinkState};
 use super::super::giants::GIANT;
 use super::super::lane::Lane;
@@ -509,14 +510,22 @@ impl Handler {
                     Origin::Client { client, sequence } => {
                         link.awaiting.pop_front();
                         replies += 1;
-                        if let Some(asker) = self.clients.get_mut(client) {
-                            asker.answer(&self.buffers, sequence, reply);
-                            if !asker.listed {
-                                asker.listed = true;
-                                self.busy_clients.push(client);
-                            }
-                        }
                         (begin, at) = (end, end);
+                        let Some(asker) = self.clients.get_mut(client) else { continue };
+                        match asker.answer_at_once(&self.buffers, sequence, reply) {
+                            AtOnce::Sent(sent) => {
+                                asker.active_us = self.now_us;
+                                self.recorder.handler().total_send_client_bytes.add(sent as u64);
+                                if sent == reply.len() {
+                                    continue;
+                                }
+                            }
+                            AtOnce::Nothing => asker.answer(&self.buffers, sequence, reply),
+                        }
+                        if !asker.listed {
+                            asker.listed = true;
+                            self.busy_clients.push(client);
+                        }
                         continue;
                     }
                     Origin::Part { whole, part } => {
