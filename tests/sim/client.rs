@@ -374,11 +374,7 @@ impl Client {
                 (Some(Expect::Hello(version)), Value::Map(_) | Value::Array(_)) => *version == 3,
                 _ => open.ear.speaks_resp3,
             };
-            assert!(
-                value.suits(resp3),
-                "client {} got {value:?} in another protocol",
-                self.index
-            );
+            assert!(value.suits(resp3), "client {} got {value:?} in another protocol", self.index);
             let value = value.plain();
             if self.take_news(model, &value) {
                 World::note(format_args!("client {}: is told {value:?}", self.index));

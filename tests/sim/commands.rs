@@ -86,8 +86,7 @@ impl Keys<'_> {
             _ => Vec::new(),
         };
         let real = all.iter().copied().filter(|key| tag_of_marker(key).is_none()).collect();
-        let reads =
-            [&b"get"[..], b"strlen", b"mget", b"exists", b"touch", b"lrange", b"hgetall"];
+        let reads = [&b"get"[..], b"strlen", b"mget", b"exists", b"touch", b"lrange", b"hgetall"];
         let reads = reads.contains(&&*name);
         Keys { all, real, writes: !reads }
     }
@@ -301,7 +300,10 @@ impl Model {
         self.pacts.check(key, tag);
         let durable = self.is_durable(node, key);
         if !durable {
-            World::note(format_args!("server {node}: what it writes to {} is lost", wire::shown(key)));
+            World::note(format_args!(
+                "server {node}: what it writes to {} is lost",
+                wire::shown(key)
+            ));
         }
         self.data.write(node, key, tag, value, durable)
     }

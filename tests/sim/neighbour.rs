@@ -28,7 +28,8 @@ const SELF: usize = 99;
 
 impl Neighbour {
     pub fn new<'a>(
-        ledgers: impl Iterator<Item = &'a Ledger>, every_us: u64,
+        ledgers: impl Iterator<Item = &'a Ledger>,
+        every_us: u64,
         publishes: bool,
     ) -> Neighbour {
         let mut keys = Vec::new();

@@ -309,9 +309,13 @@ impl Connection {
             }
             (b"hello", None) => greeting(words),
             (b"subscribe" | b"psubscribe" | b"ssubscribe", None) => self.listen(desk, &name, words),
-            (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", None) => self.unlisten(&name, words),
+            (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", None) => {
+                self.unlisten(&name, words)
+            }
             // Who listens gets it in an array, as in Redis.
-            (b"ping", _) if !self.channels.is_empty() || !self.topics.is_empty() => b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec(),
+            (b"ping", _) if !self.channels.is_empty() || !self.topics.is_empty() => {
+                b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec()
+            }
             (b"ping", _) => b"+PONG\r\n".to_vec(),
             (b"cluster", None) => wire::bulk(desk.model.describe(desk.index).as_bytes()),
             (b"info", None) => wire::bulk(b"# Server\r\nredis_version:7.0.15\r\n"),

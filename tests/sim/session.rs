@@ -423,7 +423,8 @@ impl Client {
             scan.wanted.remove(key);
         }
         if cursor == b"0" {
-            let missed: Vec<_> = scan.wanted.iter().map(|key| key.escape_ascii().to_string()).collect();
+            let missed: Vec<_> =
+                scan.wanted.iter().map(|key| key.escape_ascii().to_string()).collect();
             let is_complete = missed.is_empty() || plan.may_miss_keys();
             assert!(is_complete, "client {index}: SCAN has not found {missed:?}");
             *self.session() = None;

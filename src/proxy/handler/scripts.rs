@@ -35,7 +35,7 @@ impl Handler {
     fn load_script(&mut self, request: &Request<'_>) {
         let groups = self.key_groups();
         if groups.is_empty() {
-            return self.answer(request.client, request.sequence, replies::NO_SERVER);
+            return self.answer_own(request.client, request.sequence, replies::NO_SERVER);
         }
         let purpose = Purpose::LoadScript { body: request.argument(2).into() };
         self.scatter(Merge::Same, purpose, groups, request, request.message.bytes);

@@ -89,7 +89,9 @@ impl Deadlines {
 
     /// It is due then, if not earlier.
     pub fn advance(&mut self, chore: Chore, due_us: u64) {
-        self.set(chore, due_us.min(self.of(chore)));
+        if due_us < self.of(chore) {
+            self.set(chore, due_us);
+        }
     }
 
     /// Links are to be looked at by then.

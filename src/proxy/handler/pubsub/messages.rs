@@ -69,7 +69,7 @@ impl Handler {
         while at < total {
             let Some(link) = self.links.get_mut(id) else { return };
             let server = link.server;
-            let end = match link.parser.feed(&scratch[at..total]) {
+            let end = match link.parser.feed_piece(&scratch[at..total]) {
                 Ok(Some(end)) => at + end,
                 Ok(None) => break,
                 Err(error) => {
@@ -103,7 +103,7 @@ impl Handler {
         self.hand_out(scratch, run);
         let Some(link) = self.links.get_mut(id) else { return };
         let released = link.awaiting.front().map_or(link.log.end(), |front| front.offset);
-        link.log.release(released);
+        link.log.release(released, false);
         let server = link.server;
         if begin < total {
             let mut inbox = self.buffers.take(total - begin);
@@ -145,7 +145,7 @@ impl Handler {
         let more = length == most || hung_up;
         let Some(link) = self.links.get_mut(id) else { return false };
         let Some(inbox) = &link.inbox else { return false };
-        let end = match link.parser.feed(&inbox.filled()[fed..]) {
+        let end = match link.parser.feed_piece(&inbox.filled()[fed..]) {
             Ok(Some(end)) => fed + end,
             Ok(None) => return more,
             Err(error) => {
