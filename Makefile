@@ -133,7 +133,8 @@ faults:
 
 chaos:
 	@sh ci/need.sh cargo cc redis-server
-	MINUTES=$(MINUTES) $(CARGO) test --locked --test it -- --nocapture --test-threads=2 chaos::
+	@sh ci/need.sh --wanted nft
+	@CARGO="$(CARGO)" MINUTES=$(MINUTES) sh ci/chaos.sh
 
 soak:
 	@sh ci/need.sh cargo cc redis-server
