@@ -4,12 +4,17 @@
 #   make try        a private cluster and predixy in front of it, until Ctrl-C
 #   make test       all that CI runs                 make check     format, lints, manual
 #   make sim        simulation: SEEDS=n              make compat    the integration tests of PROXY=path
-#   make fuzz       fuzzing: SECONDS=n, FUZZ=target make bench     timings of parser and router
+#   make fuzz       fuzzing: SECONDS=n, FUZZ=target make bench-parts   timings of parser and router
 #   make faults     the n-th system call fails       make miri      undefined behaviour, where Miri is
 #   make chaos      servers and proxy suffer: MINUTES=n
 #   make soak       a long time of everything: MINUTES=n
 #   make memcheck   tests under valgrind             make threads   tests under ThreadSanitizer
+#   make bench      what a request costs, beside others: RIVALS="predixy=path nutcracker=path" ROUNDS=n
+#   make bench-latency   how long it takes at fixed rates, beside the same
+#   make bench-gate fails when instructions per request have grown by more than 3 %: UPDATE=1 records them
 #   make test-clients   client libraries, which their package managers install
+#   make test-frontends HAProxy, stunnel and keepalived, with conf/examples
+#   make test-page  the status page in Chromium
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll; not part of make test
 #   make commands   writes doc/commands.md anew
@@ -75,7 +80,18 @@ platforms:
 # Not part of `test`: npm, pip and cargo fetch things for them, all of it into the target folder.
 test-clients:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3 npm
+	@sh ci/need.sh --wanted hiredis phpredis redis-rb prometheus-redis-exporter
 	$(CARGO) test --locked --test clients -- --test-threads=2
+
+# Not part of `test`: what it needs is installed through the system's package manager.
+test-frontends:
+	@sh ci/need.sh cargo cc redis-server redis-cli haproxy stunnel openssl curl ip keepalived
+	$(CARGO) test --locked --test frontends -- --test-threads=2 --skip page::
+
+# The status page in Chromium.
+test-page:
+	@sh ci/need.sh cargo cc redis-server redis-cli chromium
+	$(CARGO) test --locked --test frontends page::
 
 test-matrix:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3
@@ -85,6 +101,8 @@ check:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features sim -- -D warnings
+	$(CARGO) fmt --manifest-path tests/bench/proxies/Cargo.toml --check
+	$(CARGO) clippy --locked --manifest-path tests/bench/proxies/Cargo.toml --target-dir "$(BUILT)/bench" -- -D warnings
 	if command -v mandoc >/dev/null; then mandoc -T lint -W warning man/*; fi
 	if command -v shellcheck >/dev/null; then shellcheck ci/*.sh conf/package/debian/* conf/service/freebsd && \
 	    shellcheck -s ksh conf/service/openbsd && shellcheck -s bash conf/completion/predixy.bash; fi
@@ -115,7 +133,8 @@ faults:
 
 chaos:
 	@sh ci/need.sh cargo cc redis-server
-	MINUTES=$(MINUTES) $(CARGO) test --locked --test it -- --nocapture --test-threads=2 chaos::
+	@sh ci/need.sh --wanted nft
+	@CARGO="$(CARGO)" MINUTES=$(MINUTES) sh ci/chaos.sh
 
 soak:
 	@sh ci/need.sh cargo cc redis-server
@@ -132,8 +151,21 @@ threads:
 	@sh ci/need.sh cargo cc redis-server
 	@CARGO="$(CARGO)" sh ci/watched.sh threads
 
-bench:
+bench-parts:
 	$(CARGO) bench --locked
+
+# The tool is a crate of its own, so that it is built in seconds and measures any program.
+BENCH = $(CARGO) run -q --release --manifest-path tests/bench/proxies/Cargo.toml --target-dir "$(BUILT)/bench" --
+ROUNDS ?= 7
+TAKE_PART = --ours "$(BUILT)/release/predixy" --rivals "$(RIVALS)" --rounds $(ROUNDS)
+
+bench bench-latency: all
+	@sh ci/need.sh redis-server redis-benchmark valgrind
+	@if [ $@ = bench ]; then $(BENCH) table $(TAKE_PART); else $(BENCH) latency $(TAKE_PART); fi
+
+bench-gate: all
+	@sh ci/need.sh redis-server valgrind
+	@$(BENCH) gate --ours "$(BUILT)/release/predixy" --recorded tests/bench/recorded $${UPDATE:+--update}
 
 targets:
 	@sh ci/need.sh cargo
@@ -152,5 +184,6 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-clients test-matrix platforms check sim compat commands fuzz faults chaos soak \
-    miri memcheck threads bench targets install uninstall clean image deb dist port formula cross
+.PHONY: all static try test test-clients test-frontends test-page test-matrix platforms check sim compat commands fuzz faults chaos soak \
+    miri memcheck threads bench bench-parts bench-latency bench-gate \
+    targets install uninstall clean image deb dist port formula cross

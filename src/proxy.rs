@@ -39,6 +39,7 @@ mod rights;
 pub mod hot_keys;
 pub mod slow_log;
 pub mod legacy;
+pub mod succession;
 pub mod upgrade;
 pub mod watchdog;
 pub mod metrics;
@@ -146,6 +147,7 @@ impl Proxy {
             .map_err(|error| failed(format!("handler waker fail {error}")))?;
         if let Some(predecessor) = predecessor {
             shared.reserve_client(predecessor.last_number());
+            shared.expect_subscribers();
         }
         let predecessor = None;
         Ok(Proxy { shared, log, signals, listeners, metrics, recorders, predecessor, upgrade })
@@ -202,8 +204,10 @@ impl Proxy {
         while running.load(Acquire) > 0 {
             let mut patience = if overseer.is_stopping { Some(STOP_POLL_US) } else { None };
             if let Some(watchdog) = &mut watchdog {
-                if watchdog.look(&overseer.shared) {
-                    overseer.tell_service("WATCHDOG=1");
+                if watchdog.look(&overseer.shared)
+                    && let Err(error) = service::remark("WATCHDOG=1")
+                {
+                    log_warn!(overseer.log, "service manager cannot be told WATCHDOG=1:{}", error);
                 }
                 patience = Some(patience.unwrap_or(u64::MAX).min(watchdog.patience_us()));
             }
@@ -297,6 +301,7 @@ impl Overseer {
                     self.stop_metrics();
                 }
                 Order::Bequeath(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),
+                Order::Succession(part, socket) => self.upgrade.send_part(&self.log, &part, socket),
             }
         }
     }
@@ -313,7 +318,12 @@ impl Overseer {
                         self.upgrade.send(&self.log, &socket, &legacy);
                     }
                     Mail::Heir(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),
-                    Mail::Settings | Mail::Resolved { .. } | Mail::Refresh | Mail::Run(_) => {}
+                    Mail::Part(..)
+                    | Mail::Orphaned
+                    | Mail::Settings
+                    | Mail::Resolved { .. }
+                    | Mail::Refresh
+                    | Mail::Run(_) => {}
                 }
             }
         }

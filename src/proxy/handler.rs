@@ -18,6 +18,8 @@
 //! `pubsub` subscribes clients and gives them their messages, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 //!
+//! `scarcity` sees to it that memory is never spent.
+//!
 //! `insight`, `slow` and `monitor` look at all that from the side: top keys, slow requests, MONITOR.
 //!
 //! `pause` lets requests wait, `bequest` sends clients over to the process that takes our place, and
@@ -47,6 +49,7 @@ mod proxy_commands;
 mod report;
 mod round;
 mod scan;
+mod scarcity;
 mod scripts;
 mod slow;
 mod streams;
@@ -85,6 +88,7 @@ use intake::Reader;
 use pause::Pause;
 use pubsub::PubSub;
 use report::Reports;
+use scarcity::Budget;
 use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
 use waiting_room::WaitingRoom;
@@ -98,8 +102,12 @@ pub struct Handler {
     log: Log,
     multiplexor: Multiplexor,
     events: Vec<Event>,
-    /// Some latency monitor is configured, or each request is logged.
+    /// Some latency monitor is configured.
     measures: bool,
+    /// Requests are logged, each or some.
+    is_logged: bool,
+    /// One that is to be logged is among the replies that are being taken, or all are.
+    is_logging: bool,
     /// How long a client that wrote reads from the master, in microseconds; 0 is not at all.
     read_your_writes_us: u64,
     /// Nothing has to be looked at before a request is taken: everybody may do everything, and
@@ -112,6 +120,8 @@ pub struct Handler {
     reader: Option<Box<Reader>>,
     spare: Spare,
     buffers: BufferPool,
+    /// How much memory there may be.
+    budget: Budget,
     clients: Slab<AcceptConnection>,
     links: Slab<ConnectConnection>,
     wholes: Slab<Whole>,
@@ -184,11 +194,14 @@ impl Handler {
             pause: Pause::default(),
             client_pause: None,
             measures: false,
+            is_logged: false,
+            is_logging: false,
             listeners,
             listening: false,
             reader: Some(Box::new(Reader::new(&settings))),
             spare: Spare::default(),
             buffers: BufferPool::new(Arc::clone(&shared.handlers[index].memory)),
+            budget: Budget::new(&settings, shared.handlers.len()),
             clients: Slab::new(),
             links: Slab::new(),
             wholes: Slab::new(),
@@ -222,6 +235,9 @@ impl Handler {
         handler.follow_slow_log_settings();
         handler.follow_monitors();
         handler.begin_upkeep();
+        if handler.shared.expects_subscribers() {
+            handler.await_subscribers();
+        }
         Ok(handler)
     }
 
@@ -256,7 +272,14 @@ impl Handler {
             self.do_upkeep();
         }
         self.finish_turn();
-        Ok(!(self.draining && self.clients.is_empty()))
+        Ok(!self.has_finished())
+    }
+
+    /// Whether there is nothing left to do for ever. Subscribers of the process before may have to
+    /// be passed on still.
+    fn has_finished(&self) -> bool {
+        let awaits = self.awaits_subscribers() && self.shared.is_bequeathing();
+        self.draining && self.clients.is_empty() && !awaits
     }
 
     /// How many clients it serves.
@@ -323,10 +346,19 @@ impl Handler {
             match mail {
                 Mail::Client(socket, peer, intake) => self.adopt(socket, peer, intake),
                 Mail::Heir(socket, legacy) => self.take_up(socket, *legacy),
+                Mail::Part(part, socket) => self.take_part(part, socket),
+                Mail::Orphaned => self.await_no_subscribers(),
                 Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),
-                Mail::Run(errand) => errand(self),
+                Mail::Run(errand) => {
+                    errand(self);
+                    if self.budget.is_spent() {
+                        // What goes round may bring much, to many.
+                        self.flush_clients();
+                        self.relieve(self.budget.spent_at);
+                    }
+                }
             }
         }
     }

@@ -225,6 +225,24 @@ impl Seats {
             && current.all(|seat| seat.state == State::Confirmed)
     }
 
+    /// Whether it is ready, and nobody else tells about it any more.
+    pub fn is_settled(&self) -> bool {
+        self.is_ready() && !self.seats.iter().any(|seat| seat.is_obsolete)
+    }
+
+    /// Takes over a seat that was confirmed to somebody else, whose place we have taken; whether it
+    /// is the one whose word counts about what clients publish.
+    pub fn adopt(&mut self, server: ServerId, is_home: bool) {
+        if self.seat(server).is_none() {
+            let seat =
+                Seat { server, state: State::Confirmed, is_obsolete: false, mark: Mark::None };
+            self.seats.push(seat);
+        }
+        if is_home {
+            self.home = Some(Home { now: Some(server), next: server });
+        }
+    }
+
     /// Whether what a server tells is to be passed on. `is_published` says whether a client may
     /// have published it.
     pub fn accepts(&self, server: ServerId, is_published: impl FnOnce() -> bool) -> bool {
@@ -235,6 +253,11 @@ impl Seats {
     /// The servers that have confirmed, or may still do.
     pub fn asked(&self) -> impl Iterator<Item = ServerId> {
         self.in_state(|state| state != State::Wanted)
+    }
+
+    /// The servers that were asked and have yet to answer.
+    pub fn pending(&self) -> impl Iterator<Item = ServerId> {
+        self.in_state(|state| state == State::Asked)
     }
 
     /// Every server that has a seat, or should have one.
@@ -359,6 +382,22 @@ mod tests {
         assert!(seats.lose(server(2)));
         fill(&mut seats);
         assert!(seats.is_ready() && seats.give_up_obsolete().is_empty());
+    }
+
+    #[test]
+    fn a_seat_that_was_somebody_elses_is_kept_if_it_is_right() {
+        let mut seats = Seats::default();
+        seats.adopt(server(1), false);
+        seats.adopt(server(2), true);
+        assert!(seats.accepts(server(2), || true) && !seats.accepts(server(1), || true));
+        assert!(seats.aim(&at(&[1, 2], Some(2))).is_empty());
+        assert!(seats.is_settled() && seats.wanted().count() == 0);
+        seats.aim(&at(&[3], None));
+        assert!(!seats.is_ready() && seats.accepts(server(1), || true));
+        fill(&mut seats);
+        assert!(seats.is_ready() && !seats.is_settled());
+        assert_eq!(seats.give_up_obsolete(), [server(1), server(2)]);
+        assert!(seats.is_settled());
     }
 
     #[test]

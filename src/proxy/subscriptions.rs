@@ -132,6 +132,19 @@ impl Kind {
 }
 
 impl Topic {
+    /// One that nobody is subscribed to.
+    fn new(kind: Kind, name: Rc<[u8]>) -> Topic {
+        Topic {
+            kind,
+            name,
+            seats: Seats::default(),
+            deadline_us: u64::MAX,
+            refusal: None,
+            members: Vec::new(),
+            active: 0,
+        }
+    }
+
     /// Everybody who is subscribed or about to be.
     pub fn members(&self) -> &[Member] {
         &self.members
@@ -172,6 +185,11 @@ impl Subscriptions {
     /// All topics of a kind, by name.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Topic> {
         self.names[kind.index()].values().filter_map(|id| self.topics.get(*id))
+    }
+
+    /// Everybody of whom something is known.
+    pub fn subscribers(&self) -> Vec<ClientId> {
+        self.subscribers.keys().copied().collect()
     }
 
     /// All that a client is subscribed to, or about to be.
@@ -224,17 +242,10 @@ impl Subscriptions {
             let id = match self.names[kind.index()].get(name) {
                 Some(id) => *id,
                 None => {
-                    let name: Rc<[u8]> = name.into();
-                    let id = self.topics.insert(Topic {
-                        kind,
-                        name: Rc::clone(&name),
-                        seats: Seats::default(),
-                        deadline_us: u64::MAX,
-                        refusal: None,
-                        members: Vec::new(),
-                        active: 0,
-                    });
-                    self.names[kind.index()].insert(name, id);
+                    let id = self.topics.insert(Topic::new(kind, name.into()));
+                    if let Some(topic) = self.topics.get(id) {
+                        self.names[kind.index()].insert(Rc::clone(&topic.name), id);
+                    }
                     new.push(id);
                     id
                 }
@@ -251,6 +262,31 @@ impl Subscriptions {
         subscriber.pending.push_back(Pending { sequence, topics, ready: 0 });
         self.waiting.insert(client);
         Some(new)
+    }
+
+    /// A client is subscribed to this, and knows it already.
+    pub fn adopt(&mut self, client: ClientId, kind: Kind, name: &[u8]) -> TopicId {
+        let names = &mut self.names[kind.index()];
+        let id = match names.get(name) {
+            Some(id) => *id,
+            None => {
+                let name: Rc<[u8]> = name.into();
+                let id = self.topics.insert(Topic::new(kind, Rc::clone(&name)));
+                names.insert(name, id);
+                id
+            }
+        };
+        let subscriber = self.subscribers.entry(client).or_default();
+        if let Some(topic) = self.topics.get_mut(id)
+            && !subscriber.topics.contains_key(&id)
+        {
+            subscriber.topics.insert(id, topic.members.len());
+            subscriber.bytes += cost(name);
+            subscriber.counts[kind.index()] += 1;
+            topic.members.push(Member { client, is_active: true });
+            topic.active += 1;
+        }
+        id
     }
 
     /// Writes the confirmations to a client's next request, if all that it asks for is ready, and
@@ -361,6 +397,11 @@ impl Subscriptions {
         if let Some(subscriber) = self.subscribers.get_mut(&client) {
             hold(&mut subscriber.held);
         }
+    }
+
+    /// What a client's subscriptions cost, in bytes.
+    pub fn cost_of(&self, client: ClientId) -> usize {
+        self.subscribers.get(&client).map_or(0, Subscriber::cost)
     }
 
     /// How many bytes are kept for a client.
@@ -557,6 +598,22 @@ mod tests {
         let mut reply = Vec::new();
         let over = all.leave_all(client(number), kind, R2, &mut reply);
         (words(&reply), over.len())
+    }
+
+    #[test]
+    fn who_knows_already_is_subscribed_without_a_word() {
+        let mut all = Subscriptions::default();
+        let a = all.adopt(client(1), Kind::Channel, b"a");
+        assert_eq!(all.adopt(client(1), Kind::Channel, b"a"), a, "said twice");
+        assert_eq!(all.adopt(client(2), Kind::Channel, b"a"), a);
+        all.adopt(client(2), Kind::Pattern, b"a");
+        assert_eq!((all.counts(client(1)), all.counts(client(2))), ([1, 0, 0], [1, 1, 0]));
+        assert_eq!(all.topic(a).unwrap().active(), 2);
+        assert_eq!(all.subscribers(), [client(1), client(2)]);
+        assert_eq!(left(&mut all, 2, Kind::Channel, &["a"]), ("unsubscribe a :1".into(), 0));
+        assert_eq!(left(&mut all, 1, Kind::Channel, &["a"]), ("unsubscribe a :0".into(), 1));
+        assert_eq!(all.end(client(2)).len(), 1);
+        assert!(all.is_empty());
     }
 
     #[test]

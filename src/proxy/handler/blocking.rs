@@ -6,6 +6,7 @@
 
 use std::mem;
 
+use super::super::accept_connection::Intake;
 use super::super::connect_connection::ConnectConnection;
 use super::super::replies;
 use super::super::request::{ClientId, Errand, HOPS_MAX, LinkId, Step, Ticket};
@@ -37,7 +38,7 @@ impl Handler {
             // It is wrong, and the server will say how; but in no case may it block others.
             Ok(Common::None) => None,
             Ok(Common::Several) => {
-                self.answer(id, sequence, replies::CROSS_SLOT);
+                self.answer_own(id, sequence, replies::CROSS_SLOT);
                 return Taken::Now;
             }
             Err(error) => {
@@ -64,7 +65,7 @@ impl Handler {
                 self.let_wait(id);
                 self.suspect(id);
             }
-            Err(error) => self.answer(id, sequence, error),
+            Err(error) => self.answer_own(id, sequence, error),
         }
         Taken::Now
     }
@@ -83,6 +84,7 @@ impl Handler {
         if is_error && Redirect::is_at_head(reply) && self.move_block(answer) {
             return;
         }
+        self.log_reply(link, answer.awaiting, Some(reply));
         self.end_session(link, client);
         self.answer(client, sequence, reply);
     }
@@ -121,14 +123,15 @@ impl Handler {
         true
     }
 
-    /// A client that is blocked has closed its sending side, or has gone, which looks the same.
+    /// A client that is blocked, or waits for the end of a pause, has closed its sending side, or
+    /// has gone, which looks the same.
     ///
-    /// Its server is told as the client has told us: it answers if the command did not have to
-    /// wait, and else closes without having done anything. No time would be the right one to wait
-    /// for that, and what an element was taken for must not be thrown away.
+    /// The server that blocks it is told as the client has told us: it answers if the command did
+    /// not have to wait, and else closes without having done anything. No time would be the right
+    /// one to wait for that, and what an element was taken for must not be thrown away.
     pub(super) fn suspect(&mut self, id: ClientId) {
         let has_hung_up = self.clients.get(id).is_some_and(|client| client.hung_up);
-        if has_hung_up && self.blocked_on(id).is_some() {
+        if has_hung_up && (self.is_held(id) || self.blocked_on(id).is_some()) {
             self.leaving.push((id, self.now_us + GONE_US));
             self.deadlines.advance(Chore::Leaving, self.now_us);
         }
@@ -142,10 +145,20 @@ impl Handler {
         }
     }
 
-    /// Calls back the commands of those who were blocked when they left, as soon as they are sent.
+    /// Whether a client waits for the end of a pause.
+    fn is_held(&self, id: ClientId) -> bool {
+        self.clients.get(id).is_some_and(|client| client.intake == Intake::Held)
+    }
+
+    /// Lets go of those who left while there was a pause, as Redis does, and calls back the commands
+    /// of those who were blocked when they left, as soon as they are sent.
     pub(super) fn see_off_leaving(&mut self) {
         self.deadlines.set(Chore::Leaving, u64::MAX);
         for (id, until_us) in mem::take(&mut self.leaving) {
+            if self.is_held(id) {
+                self.drop_client(id, "gone during a pause");
+                continue;
+            }
             let Some(link) = self.blocked_on(id) else { continue };
             if self.now_us >= until_us {
                 self.drop_client(id, "gone while blocked");

@@ -19,12 +19,15 @@ use crate::resp::command::{Family, Merge, error_text};
 /// From so many bytes on, a merged reply is handed to its client in pieces.
 pub(super) const LARGE: usize = 64 << 10;
 
+/// Whether there is memory for so many bytes of copies need not be asked.
+const COPIES_MANY: usize = 64 << 10;
+
 impl Handler {
     /// Sends a request to every master. Where there is only one, what it says is the reply.
     pub(super) fn fan_out(&mut self, merge: Merge, request: &Request<'_>) {
         let groups = self.key_groups();
         match groups[..] {
-            [] => self.answer(request.client, request.sequence, replies::NO_SERVER),
+            [] => self.answer_own(request.client, request.sequence, replies::NO_SERVER),
             [group] => self.send_or_wait(self.parcel_for(group, request)),
             _ => self.scatter(merge, Purpose::Merge, groups, request, request.message.bytes),
         }
@@ -34,7 +37,7 @@ impl Handler {
     /// gets an answer that goes with the first.
     pub(super) fn ask_one_master(&mut self, request: &Request<'_>) {
         match self.key_groups().first() {
-            None => self.answer(request.client, request.sequence, replies::NO_SERVER),
+            None => self.answer_own(request.client, request.sequence, replies::NO_SERVER),
             Some(group) => self.send_or_wait(self.parcel_for(*group, request)),
         }
     }
@@ -42,7 +45,7 @@ impl Handler {
     /// Passes on what concerns all keys at once and cannot be put together from parts.
     pub(super) fn pass_undivided(&mut self, request: &Request<'_>) {
         match self.key_groups()[..] {
-            [] => self.answer(request.client, request.sequence, replies::NO_SERVER),
+            [] => self.answer_own(request.client, request.sequence, replies::NO_SERVER),
             [group] => self.send_or_wait(self.parcel_for(group, request)),
             _ => self.refuse(request.client, request.sequence, |text| {
                 error_text::undivided(request.command, text);
@@ -59,6 +62,11 @@ impl Handler {
         request: &Request<'_>,
         bytes: &[u8],
     ) {
+        // It is copied for each of them.
+        let copies = bytes.len().saturating_mul(groups.len());
+        if copies > COPIES_MANY && !self.may_take((request.client, request.sequence), copies) {
+            return;
+        }
         let mut whole = Whole::for_groups(request.client, request.sequence, merge, groups.clone());
         whole.purpose = purpose;
         let whole = self.wholes.insert(whole);

@@ -195,7 +195,7 @@ impl Handler {
         }
         let mut reply = Vec::new();
         greeting.write(introduction.protocol, client.number, &mut reply);
-        self.answer(id, sequence, &reply);
+        self.answer_own(id, sequence, &reply);
     }
 
     /// Makes somebody of a client. A login that fails leaves it who it was.
@@ -243,15 +243,15 @@ impl Handler {
             }
             client.follow_profile();
         }
-        self.answer(request.client, request.sequence, replies::RESET);
+        self.answer_own(request.client, request.sequence, replies::RESET);
         Taken::Now
     }
 }
 
 /// HELLO from somebody who has to log in, and does not.
 const NOT_LOGGED_IN: &str = "NOAUTH HELLO must be called with the client already authenticated, \
-    otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and \
-    select the RESP protocol version at the same time";
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+    and select the RESP protocol version at the same time";
 
 #[cfg(test)]
 mod tests {

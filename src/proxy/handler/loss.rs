@@ -37,6 +37,11 @@ impl Handler {
     pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
         let Some(mut link) = self.links.remove(id) else { return };
         let loss = if link.is_called_back { Loss::Retired } else { loss };
+        // Who waits for an answer is told something else now. What the server has not got yet must
+        // not be executed after what is sent next, on another link.
+        if let Some(socket) = link.socket.as_ref().filter(|_| !link.awaiting.is_empty()) {
+            socket.discard_undelivered();
+        }
         self.room.begin_loss();
         let was_listening = self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();
@@ -65,11 +70,11 @@ impl Handler {
         {
             self.cut_short(id, cut.origin);
         }
-        for awaiting in awaiting {
+        for awaiting in awaiting.iter() {
             if matches!(awaiting.origin, Origin::Proxy(_) | Origin::Nobody) {
                 continue;
             }
-            let is_unsent = link.never_sent(&awaiting);
+            let is_unsent = link.never_sent(awaiting);
             let error = match loss {
                 Loss::NoResp3(_) => replies::NO_RESP3,
                 _ if is_unsent => replies::NO_SERVER_CONNECTION,

@@ -67,7 +67,7 @@ impl Handler {
     pub(super) fn monitor(&mut self, request: &Request<'_>) {
         let (client, sequence) = (request.client, request.sequence);
         if self.insight.monitors.has(client) {
-            return self.answer(client, sequence, replies::OK);
+            return self.answer_own(client, sequence, replies::OK);
         }
         // Until the reply is out, lines are kept behind it.
         self.insight.monitors.clients.push(Watcher { client, backlog: Vec::new() });
@@ -150,7 +150,9 @@ impl Handler {
             }
             let handler = &self.shared.handlers[*target];
             let length = lines.len();
-            if handler.lines_under_way.fetch_add(length, Relaxed) + length > UNDER_WAY_MAX {
+            if handler.lines_under_way.fetch_add(length, Relaxed) + length
+                > UNDER_WAY_MAX.min(self.budget.queue_max)
+            {
                 handler.lines_under_way.fetch_sub(length, Relaxed);
                 handler.post(Mail::Run(Box::new(Handler::cut_off_monitors)));
                 continue;

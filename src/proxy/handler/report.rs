@@ -24,7 +24,7 @@ use crate::resp::reply::Reply;
 use crate::resp::response_parser::ResponseParser;
 use crate::resp::writer::{Protocol, Sink};
 use crate::stats::{Distribution, HandlerTotals};
-use crate::sys::{clock, resource};
+use crate::sys::{clock, memory, resource};
 
 /// What INFO needs from one time to the next.
 #[derive(Default)]
@@ -154,7 +154,7 @@ impl Handler {
         let mut figures = Figures::default();
         for (part, reply) in whole.replies().enumerate() {
             // Of one that is still on its way there may be a part.
-            let is_whole = ResponseParser::new().feed(reply) == Ok(Some(reply.len()));
+            let is_whole = ResponseParser::new().feed_piece(reply) == Ok(Some(reply.len()));
             let reply = Reply::new(reply);
             if let Some(text) = reply.text().filter(|_| is_whole && !reply.is_error()) {
                 figures.add(part < report.masters_asked, text);
@@ -190,7 +190,7 @@ impl Handler {
         text += &info::redis_sections(report.sections, &redis, figures);
         let mut reply = Vec::new();
         reply.text(text.as_bytes(), protocol);
-        self.answer(report.client, report.sequence, &reply);
+        self.answer_own(report.client, report.sequence, &reply);
     }
 
     /// How much is done in a second, since somebody last asked and a second at least.
@@ -229,7 +229,6 @@ impl Handler {
         let shared = &self.shared;
         let binds: Vec<_> =
             self.settings.conf.binds.iter().map(|bind| bind.address.to_string()).collect();
-        let memory = shared.handlers.iter().map(|handler| handler.memory.bytes());
         let addresses: Vec<_> =
             self.topology.listed().map(|server| server.address().to_string()).collect();
         let servers = self.topology.listed().zip(&addresses);
@@ -246,7 +245,7 @@ impl Handler {
                 uptime_s: (clock::monotonic_us() - shared.started_us) / 1_000_000,
             },
             resource: ResourceInfo {
-                used_memory: memory.sum(),
+                used_memory: memory::used() as u64,
                 max_memory: self.settings.conf.max_memory,
                 usage: resource::usage().ok(),
             },

@@ -35,7 +35,7 @@ impl Handler {
     fn load_script(&mut self, request: &Request<'_>) {
         let groups = self.key_groups();
         if groups.is_empty() {
-            return self.answer(request.client, request.sequence, replies::NO_SERVER);
+            return self.answer_own(request.client, request.sequence, replies::NO_SERVER);
         }
         let purpose = Purpose::LoadScript { body: request.argument(2).into() };
         self.scatter(Merge::Same, purpose, groups, request, request.message.bytes);
@@ -45,7 +45,7 @@ impl Handler {
     pub(super) fn finish_load_script(&mut self, whole: Whole, body: &[u8]) {
         let good = whole.replies().map(Reply::new).find(|reply| !reply.is_error());
         if let Some(digest) = good.and_then(|reply| reply.text()) {
-            self.shared.scripts.remember(digest, body);
+            self.shared.scripts.remember(digest, body, self.budget.queue_max);
         }
         self.answer_merged(whole);
     }

@@ -74,7 +74,7 @@ impl Handler {
                 Err(error) => error,
             },
         };
-        self.answer(request.client, request.sequence, reply);
+        self.answer_own(request.client, request.sequence, reply);
         Taken::Now
     }
 
@@ -114,15 +114,15 @@ impl Handler {
         }
         match family {
             Family::Transaction(TransactionCommand::Multi) => {
-                self.answer(request.client, request.sequence, replies::NESTED_MULTI);
+                self.answer_own(request.client, request.sequence, replies::NESTED_MULTI);
             }
             Family::Transaction(TransactionCommand::Watch) => {
-                self.answer(request.client, request.sequence, replies::WATCH_INSIDE_MULTI);
+                self.answer_own(request.client, request.sequence, replies::WATCH_INSIDE_MULTI);
             }
             Family::Transaction(TransactionCommand::Exec) => self.execute(request),
             Family::Transaction(TransactionCommand::Discard) => {
                 self.leave_session(request.client);
-                self.answer(request.client, request.sequence, replies::OK);
+                self.answer_own(request.client, request.sequence, replies::OK);
             }
             Family::Local(LocalCommand::Quit | LocalCommand::Http | LocalCommand::Reset) => {
                 return false;
@@ -176,10 +176,10 @@ impl Handler {
     fn queue(&mut self, request: &Request<'_>) {
         let (id, sequence) = (request.client, request.sequence);
         match self.try_to_queue(request) {
-            Ok(Queued::Here) => self.answer(id, sequence, replies::QUEUED),
+            Ok(Queued::Here) => self.answer_own(id, sequence, replies::QUEUED),
             Ok(Queued::There) => {}
             Err(Refused::With(error)) => {
-                self.answer(id, sequence, error);
+                self.answer_own(id, sequence, error);
                 self.spoil(id);
             }
             Err(Refused::Told) => self.spoil(id),
@@ -353,7 +353,7 @@ impl Handler {
             },
         };
         self.leave_session(id);
-        self.answer(id, sequence, reply);
+        self.answer_own(id, sequence, reply);
     }
 
     fn execute_at_server(&mut self, request: &Request<'_>) -> Result<(), &'static [u8]> {
@@ -558,7 +558,8 @@ impl Handler {
     /// A server does not know MULTI, or not from us: nothing that came behind it was sent.
     fn refuse_multi(&mut self, answer: &Answer<'_>) {
         let Some(link) = self.links.get_mut(answer.link) else { return };
-        let behind: Vec<_> = link.awaiting.drain(..).map(|awaiting| awaiting.origin).collect();
+        let behind: Vec<_> = link.awaiting.iter().map(|awaiting| awaiting.origin).collect();
+        link.awaiting.clear();
         self.spoil(answer.client);
         for origin in behind {
             match origin {

@@ -41,6 +41,8 @@ pub(super) enum Chore {
     Accept,
     /// The first client may have waited too long for the header of its proxy.
     Headers,
+    /// Memory was short.
+    Memory,
     /// A pause is over.
     Resume,
     /// During a pause: what was under way may be done.
@@ -89,7 +91,9 @@ impl Deadlines {
 
     /// It is due then, if not earlier.
     pub fn advance(&mut self, chore: Chore, due_us: u64) {
-        self.set(chore, due_us.min(self.of(chore)));
+        if due_us < self.of(chore) {
+            self.set(chore, due_us);
+        }
     }
 
     /// Links are to be looked at by then.
@@ -175,6 +179,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Headers) {
             self.check_headers();
+        }
+        if now_us >= self.deadlines.of(Chore::Memory) {
+            self.check_memory();
         }
         if now_us >= self.deadlines.of(Chore::Room) {
             self.check_room();

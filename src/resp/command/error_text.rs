@@ -62,6 +62,10 @@ pub fn refused(command: &Command, refusal: Refusal, text: &mut Vec<u8>) {
             b"' is not available through the proxy: the servers of a cluster have to be told \
               directly"
         }
+        Refusal::OwnFile => {
+            b"' is not available through the proxy: it does not write to its configuration, \
+              which CONFIG RELOAD reads again"
+        }
         Refusal::Tracking => b"' is not available: the proxy does not do client-side caching",
         Refusal::Disabled => b"' is disabled in the configuration of the proxy",
     };

@@ -24,6 +24,8 @@ pub(super) struct End {
     pub(super) heard_all: bool,
     /// Our own end was sent.
     pub(super) said_all: bool,
+    /// The peer is told by a reset when it is closed.
+    pub(super) resets: bool,
     /// How many bytes were sent that the peer has not read, and how many may be.
     pub(super) unread_by_peer: usize,
     pub(super) capacity: usize,
@@ -69,6 +71,7 @@ impl End {
             inbound: VecDeque::new(),
             heard_all: false,
             said_all: false,
+            resets: false,
             unread_by_peer: 0,
             capacity,
             wants_room: false,

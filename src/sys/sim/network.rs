@@ -259,6 +259,13 @@ impl State {
         Ok(())
     }
 
+    /// The socket will be closed with a reset.
+    pub(in crate::sys) fn close_with_reset(&mut self, id: u32) {
+        if let Some(end) = self.ends.get_mut(id) {
+            end.resets = true;
+        }
+    }
+
     /// The socket is closed. A peer whose bytes were not read is told so by a reset.
     pub(in crate::sys) fn close(&mut self, id: u32) {
         self.run_due();
@@ -267,7 +274,7 @@ impl State {
         self.note(format_args!("#{} closes", self.shown(id)));
         let (Life::Open, Some(to)) = (end.life, end.peer) else { return };
         self.part(to);
-        if !end.inbound.is_empty() {
+        if !end.inbound.is_empty() || end.resets {
             let overtakes = self.chance(self.faults.overtaking_resets);
             let at_us = if overtakes { self.arrival_us() } else { at_us };
             self.schedule(at_us, Happening::Reset { to });

@@ -87,6 +87,11 @@ impl Socket {
         with(|state| state.shut_down_write(self.id()))
     }
 
+    /// Has the peer told by a reset when this is closed. What is on its way still arrives here.
+    pub fn discard_undelivered(&self) {
+        with(|state| state.close_with_reset(self.id()));
+    }
+
     /// The address of this end: not simulated.
     pub fn local_address(&self) -> Option<SocketAddr> {
         None

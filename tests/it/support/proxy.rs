@@ -144,6 +144,13 @@ impl Proxy {
         assert!(status.success(), "{status}\n{}", self.log());
     }
 
+    /// Ends it without a word.
+    #[allow(dead_code, reason = "not all tests that share this end it so")]
+    pub fn kill(mut self) {
+        self.seen_off = true;
+        self.process.kill();
+    }
+
     /// It listens here as well, and this is where clients are to go from now on.
     pub fn move_to(&mut self, address: Address) {
         self.address = address;

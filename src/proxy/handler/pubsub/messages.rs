@@ -69,7 +69,7 @@ impl Handler {
         while at < total {
             let Some(link) = self.links.get_mut(id) else { return };
             let server = link.server;
-            let end = match link.parser.feed(&scratch[at..total]) {
+            let end = match link.parser.feed_piece(&scratch[at..total]) {
                 Ok(Some(end)) => at + end,
                 Ok(None) => break,
                 Err(error) => {
@@ -103,7 +103,7 @@ impl Handler {
         self.hand_out(scratch, run);
         let Some(link) = self.links.get_mut(id) else { return };
         let released = link.awaiting.front().map_or(link.log.end(), |front| front.offset);
-        link.log.release(released);
+        link.log.release(released, false);
         let server = link.server;
         if begin < total {
             let mut inbox = self.buffers.take(total - begin);
@@ -145,7 +145,7 @@ impl Handler {
         let more = length == most || hung_up;
         let Some(link) = self.links.get_mut(id) else { return false };
         let Some(inbox) = &link.inbox else { return false };
-        let end = match link.parser.feed(&inbox.filled()[fed..]) {
+        let end = match link.parser.feed_piece(&inbox.filled()[fed..]) {
             Ok(Some(end)) => fed + end,
             Ok(None) => return more,
             Err(error) => {
@@ -240,6 +240,7 @@ impl Handler {
         let Some(topic) = pubsub.book.topic(topic) else { return };
         let limit = self.settings.client_output_limit();
         // A block for one reader would be a copy like any other.
+        batch.is_shared |= self.budget.is_short();
         batch.is_shared &= batch.block.is_some() || topic.active() > 1;
         let (mut in_the_middle, mut too_slow) = (Vec::new(), Vec::new());
         for member in topic.members() {
@@ -247,12 +248,26 @@ impl Handler {
                 continue;
             }
             let Some(client) = clients.get_mut(member.client) else { continue };
-            if client.is_mid_reply() {
+            // What is kept comes first, also when its reply has just come to its end.
+            let keeps = client.merging > 0 && pubsub.book.held_bytes(member.client) > 0;
+            if client.is_mid_reply() || keeps {
                 in_the_middle.push((member.client, client.lane.protocol()));
                 continue;
             }
             // Whoever has not read what it was sent before is told when it can be written to.
             let is_slow = !client.outbox.is_empty() && !client.listed;
+            if self.budget.is_spent() {
+                // Whoever reads makes room at once, and whoever does not makes way.
+                if is_slow {
+                    too_slow.push(member.client);
+                    continue;
+                }
+                let before = client.outbox.len();
+                // An error is met again when what is appended now is written.
+                let _ = client.outbox.flush(&client.socket);
+                let sent = before - client.outbox.len();
+                self.recorder.handler().total_send_client_bytes.add(sent as u64);
+            }
             batch.append_to(&mut client.outbox, client.lane.protocol(), buffers);
             if is_slow {
                 if client.unread_bytes() as u64 > limit {
