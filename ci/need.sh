@@ -18,6 +18,9 @@ have() {
     case $1 in
         clippy) cargo clippy --version >/dev/null 2>&1 ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 ;;
+        hiredis) cc -E -include hiredis/hiredis.h -x c /dev/null >/dev/null 2>&1 ;;
+        phpredis) php -r 'new Redis();' >/dev/null 2>&1 ;;
+        redis-rb) ruby -e 'require "redis"' >/dev/null 2>&1 ;;
         *) command -v "$1" >/dev/null 2>&1 ;;
     esac
 }
@@ -36,7 +39,15 @@ manager() {
 packages_of() {
     case $manager:$1 in
         *:mandoc) echo mandoc ;;
+        apt-get:stunnel) echo stunnel4 ;;
+        apt-get:ip | apk:ip | zypper:ip) echo iproute2 ;;
+        dnf:ip) echo iproute ;;
         *:make) echo make ;;
+        apt-get:hiredis) echo libhiredis-dev ;;
+        apk:hiredis) echo hiredis-dev ;;
+        dnf:hiredis | zypper:hiredis) echo hiredis-devel ;;
+        apt-get:phpredis) echo php-cli php-redis ;;
+        apt-get:redis-rb) echo ruby ruby-redis ;;
         apt-get:redis-server) echo redis-server redis-tools ;;
         apt-get:redis-*) echo redis-tools ;;
         *:redis-*) echo redis ;;

@@ -6,4 +6,5 @@ pub mod address;
 pub mod glob;
 pub mod order;
 pub mod random;
+pub mod ring;
 pub mod slab;

@@ -350,6 +350,23 @@ impl Log {
         sample > 0 && self.is_turn(level, sample)
     }
 
+    /// Whether a line is to be written among so many of this level. If not they need not ask one
+    /// by one, and [`Log::skip`] counts them.
+    #[inline]
+    #[must_use]
+    pub fn is_turn_within(&self, level: Level, lines: usize) -> bool {
+        let sample = self.logger.sample(level);
+        let skipped = self.skipped[level as usize].get();
+        sample > 0 && lines >= sample.unsigned_abs().saturating_sub(skipped) as usize
+    }
+
+    /// So many lines of this level were not written.
+    #[inline]
+    pub fn skip(&self, level: Level, lines: u32) {
+        let skipped = &self.skipped[level as usize];
+        skipped.set(skipped.get().saturating_add(lines));
+    }
+
     /// Writes a line; for the macros.
     #[cold]
     pub fn write(&self, level: Level, file: &'static str, line: u32, message: fmt::Arguments<'_>) {

@@ -39,6 +39,7 @@ mod rights;
 pub mod hot_keys;
 pub mod slow_log;
 pub mod legacy;
+pub mod succession;
 pub mod upgrade;
 pub mod watchdog;
 pub mod metrics;
@@ -50,9 +51,10 @@ pub mod shared;
 pub mod giants;
 pub mod handler;
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::{Arc, mpsc};
 
 use crate::base::address::Address;
 use crate::conf::{Bind, Conf, ConfError};
@@ -145,6 +147,7 @@ impl Proxy {
             .map_err(|error| failed(format!("handler waker fail {error}")))?;
         if let Some(predecessor) = predecessor {
             shared.reserve_client(predecessor.last_number());
+            shared.expect_subscribers();
         }
         let predecessor = None;
         Ok(Proxy { shared, log, signals, listeners, metrics, recorders, predecessor, upgrade })
@@ -162,6 +165,7 @@ impl Proxy {
         let threads = recorders.len();
         let running = Arc::new(AtomicUsize::new(threads));
         let mut joins = Vec::new();
+        let (tell, outcomes) = mpsc::channel();
         let (mut guards, mut sockets) = (Vec::new(), Vec::new());
         for (address, mut listener) in listeners {
             let guard = listener.guard();
@@ -180,10 +184,12 @@ impl Proxy {
             .map_err(|error| ConfError::new(None, format!("metrics thread fail {error}")))?;
         for (index, recorder) in recorders.into_iter().enumerate() {
             let (shared, running) = (Arc::clone(&shared), Arc::clone(&running));
+            let outcomes = tell.clone();
             // One handler accepts for all: a new client goes to the one with the fewest anyway.
             let sockets = std::mem::take(&mut sockets);
             let body = move || {
-                serve(&shared, index, sockets, recorder);
+                // The main thread listens until all are told.
+                let _ = outcomes.send(serve(&shared, index, sockets, recorder));
                 running.fetch_sub(1, AcqRel);
             };
             let join = thread::spawn(&format!("handler {index}"), body)
@@ -198,8 +204,10 @@ impl Proxy {
         while running.load(Acquire) > 0 {
             let mut patience = if overseer.is_stopping { Some(STOP_POLL_US) } else { None };
             if let Some(watchdog) = &mut watchdog {
-                if watchdog.look(&overseer.shared) {
-                    overseer.tell_service("WATCHDOG=1");
+                if watchdog.look(&overseer.shared)
+                    && let Err(error) = service::remark("WATCHDOG=1")
+                {
+                    log_warn!(overseer.log, "service manager cannot be told WATCHDOG=1:{}", error);
                 }
                 patience = Some(patience.unwrap_or(u64::MAX).min(watchdog.patience_us()));
             }
@@ -216,7 +224,11 @@ impl Proxy {
         }
         overseer.send_latecomers();
         overseer.shared.logger.close();
-        Ok(())
+        // Whoever looks after the process has to know that nobody has asked it to end.
+        match outcomes.try_iter().find_map(Result::err) {
+            Some(error) => Err(ConfError::new(None, format!("handler fail {error}"))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -289,6 +301,7 @@ impl Overseer {
                     self.stop_metrics();
                 }
                 Order::Bequeath(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),
+                Order::Succession(part, socket) => self.upgrade.send_part(&self.log, &part, socket),
             }
         }
     }
@@ -305,7 +318,12 @@ impl Overseer {
                         self.upgrade.send(&self.log, &socket, &legacy);
                     }
                     Mail::Heir(socket, legacy) => self.upgrade.send(&self.log, &socket, &legacy),
-                    Mail::Settings | Mail::Resolved { .. } | Mail::Refresh | Mail::Run(_) => {}
+                    Mail::Part(..)
+                    | Mail::Orphaned
+                    | Mail::Settings
+                    | Mail::Resolved { .. }
+                    | Mail::Refresh
+                    | Mail::Run(_) => {}
                 }
             }
         }
@@ -325,11 +343,16 @@ impl Overseer {
 }
 
 /// The life of one handler, in its own thread.
-fn serve(shared: &Arc<Shared>, index: usize, listeners: Vec<ListenSocket>, recorder: Recorder) {
+fn serve(
+    shared: &Arc<Shared>,
+    index: usize,
+    listeners: Vec<ListenSocket>,
+    recorder: Recorder,
+) -> io::Result<()> {
     let log = Log::new(Arc::clone(&shared.logger));
     let outcome = Handler::new(Arc::clone(shared), index, listeners, recorder)
         .and_then(|mut handler| handler.run());
-    match outcome {
+    match &outcome {
         Ok(()) => log_notice!(log, "handler {} stopped", index),
         Err(error) => {
             log_error!(log, "handler {} stopped:{}", index, error);
@@ -338,6 +361,7 @@ fn serve(shared: &Arc<Shared>, index: usize, listeners: Vec<ListenSocket>, recor
             Signals::raise_terminate();
         }
     }
+    outcome
 }
 
 /// What all handlers of a proxy with this configuration share, and each one's own recorder.
@@ -349,7 +373,7 @@ pub fn share(
     conf: Conf,
     logger: Arc<Logger>,
     descriptors: u64,
-) -> std::io::Result<(Arc<Shared>, Vec<Recorder>)> {
+) -> io::Result<(Arc<Shared>, Vec<Recorder>)> {
     let threads = threads(&conf);
     let current = Current::new(Topology::from_conf(&conf.pool, conf.data_center.as_ref()));
     let settings = CurrentSettings::new(conf, clients_max(descriptors, threads as u64));

@@ -199,6 +199,13 @@ impl Recorder {
         &self.servers[server].stats
     }
 
+    /// The handler's counters, and those for the server with this number.
+    #[inline]
+    pub fn with_server(&mut self, server: usize) -> (&HandlerStats, &ServerStats) {
+        self.meet(server);
+        (&self.record.stats, &self.servers[server].stats)
+    }
+
     /// The monitors that this handler feeds.
     #[inline]
     #[must_use]

@@ -207,7 +207,7 @@ impl Buffer {
     /// # Panics
     ///
     /// When they do not fit: ask [`Buffer::room`] first.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, bytes: &[u8]) {
         let end = self.end + bytes.len();
         self.bytes[self.end..end].copy_from_slice(bytes);

@@ -60,8 +60,7 @@ impl Outbox {
         usize::from(self.first.is_some()) + self.rest.len()
     }
 
-    /// All that waits, for tests.
-    #[cfg(test)]
+    /// All that waits, copied.
     pub fn contents(&self) -> Vec<u8> {
         let first = self.first.iter().map(Buffer::filled);
         first.chain(self.rest.iter().map(Piece::bytes)).flatten().copied().collect()

@@ -39,19 +39,39 @@ const SLICES_MAX: usize = 64;
 
 impl RequestLog {
     /// Copies one request in and returns its offset. It stays in one piece.
-    #[inline]
+    #[inline(always)]
     pub fn append(&mut self, pool: &BufferPool, request: &[u8]) -> u64 {
         let offset = self.end;
         match self.blocks.back_mut() {
             Some(last) if request.len() <= last.buffer.room() => last.buffer.push(request),
-            _ => {
-                let mut buffer = pool.take(request.len().max(BLOCK));
-                buffer.push(request);
-                self.blocks.push_back(Block { offset, buffer });
-            }
+            _ => self.append_block(pool, [request, &[]]),
         }
         self.end += request.len() as u64;
         offset
+    }
+
+    /// The same for a request that is put together of two pieces.
+    #[inline(always)]
+    pub fn append_joined(&mut self, pool: &BufferPool, pieces: [&[u8]; 2]) -> u64 {
+        let (offset, length) = (self.end, pieces[0].len() + pieces[1].len());
+        match self.blocks.back_mut() {
+            Some(last) if length <= last.buffer.room() => {
+                last.buffer.push(pieces[0]);
+                last.buffer.push(pieces[1]);
+            }
+            _ => self.append_block(pool, pieces),
+        }
+        self.end += length as u64;
+        offset
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn append_block(&mut self, pool: &BufferPool, [one, two]: [&[u8]; 2]) {
+        let mut buffer = pool.take((one.len() + two.len()).max(BLOCK));
+        buffer.push(one);
+        buffer.push(two);
+        self.blocks.push_back(Block { offset: self.end, buffer });
     }
 
     /// Takes over a buffer that holds just one long request, without copying it.
@@ -69,16 +89,18 @@ impl RequestLog {
         block.buffer.filled().get(start..start + length)
     }
 
-    /// Forgets all requests before `offset`: they are answered.
+    /// Forgets all requests before `offset`: they are answered. If those were all, the last block
+    /// may be kept for the next one, which is cheaper but takes memory.
     #[inline]
-    pub fn release(&mut self, offset: u64) {
+    pub fn release(&mut self, offset: u64, may_keep: bool) {
         if offset == self.end {
             // Nothing is under way, the usual end of a turn.
             debug_assert_eq!(self.sent, self.end, "an answer came before its request was sent");
-            self.blocks.truncate(1);
+            if self.blocks.len() > 1 {
+                self.blocks.truncate(1);
+            }
             if let Some(last) = self.blocks.front_mut() {
-                // Kept for the next request: there are few links, and they are seldom idle.
-                if last.buffer.capacity() == BLOCK {
+                if may_keep && last.buffer.capacity() == BLOCK {
                     last.buffer.clear();
                     last.offset = offset;
                 } else {
@@ -147,7 +169,28 @@ impl RequestLog {
     /// # Errors
     ///
     /// As the socket reports them: the connection is lost.
+    #[inline]
     pub fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
+        // Nearly always all that is unsent may go, and lies in the last block.
+        if self.barrier.is_none()
+            && self.sent < self.end
+            && let Some(last) = self.blocks.back()
+            && self.sent >= last.offset
+        {
+            match socket.write(last.from(self.sent))? {
+                Progress::Moved(length) => self.sent += length as u64,
+                Progress::WouldBlock => return Ok(Flushed::Blocked),
+                Progress::Closed => return Err(io::ErrorKind::WriteZero.into()),
+            }
+            if self.sent == self.end {
+                return Ok(Flushed::All);
+            }
+        }
+        self.flush_slowly(socket)
+    }
+
+    #[inline(never)]
+    fn flush_slowly(&mut self, socket: &Socket) -> io::Result<Flushed> {
         loop {
             let goal = self.barrier.unwrap_or(self.end);
             if self.sent >= goal {
@@ -161,7 +204,6 @@ impl RequestLog {
         }
     }
 
-    #[inline]
     fn write(&self, socket: &Socket, goal: u64) -> io::Result<Progress> {
         match self.blocks.back() {
             // What is unsent lies nearly always in the last block.
@@ -182,6 +224,13 @@ impl RequestLog {
 impl Block {
     fn end(&self) -> u64 {
         self.offset + self.buffer.len() as u64
+    }
+
+    /// What of this block lies behind an offset of the stream that is not before it.
+    #[expect(clippy::cast_possible_truncation, reason = "a difference within one block")]
+    #[inline]
+    fn from(&self, offset: u64) -> &[u8] {
+        self.buffer.filled().get((offset - self.offset) as usize..).unwrap_or_default()
     }
 
     /// What of this block lies between two offsets of the stream.
@@ -218,12 +267,21 @@ mod tests {
         for (n, offset) in offsets.iter().enumerate() {
             let text = log.request(*offset, 12).unwrap();
             assert_eq!(text, format!("request {n:04}").as_bytes());
-            log.release(*offset);
+            log.release(*offset, true);
         }
         assert!(log.blocks.len() <= 1, "answered requests are kept");
-        log.release(log.end());
-        assert!(log.held_bytes() <= BLOCK);
+        log.release(log.end(), true);
+        assert_eq!(log.held_bytes(), BLOCK);
         log.trim();
+        assert_eq!(log.held_bytes(), 0);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_an_idle_log_unless_it_may_be() {
+        let (pool, mut log) = (pool(), RequestLog::default());
+        log.append(&pool, b"request");
+        log.sent = log.end;
+        log.release(log.end(), false);
         assert_eq!(log.held_bytes(), 0);
     }
 

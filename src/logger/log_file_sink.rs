@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::mem;
 use std::os::fd::AsFd;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::Rotation;
@@ -201,7 +201,9 @@ fn write_all(file: &mut File, bytes: &[u8], torn: bool) -> (usize, io::Result<()
 
 /// Opens the file in use, and makes the configured path a link to it if it is another.
 fn open_current(path: &Path, current: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().append(true).create(true).open(current);
+    // A pipe is opened for both ends: otherwise that would wait until somebody reads it.
+    let is_pipe = fs::metadata(current).is_ok_and(|metadata| metadata.file_type().is_fifo());
+    let open = || OpenOptions::new().read(is_pipe).append(true).create(true).open(current);
     if path == current {
         return open();
     }

@@ -12,21 +12,67 @@ pub fn crc16(bytes: &[u8]) -> u16 {
     let mut sum = 0u16;
     let (eights, rest) = bytes.as_chunks::<8>();
     for eight in eights {
-        let [high, low] = sum.to_be_bytes();
-        sum = after(7, eight[0] ^ high)
-            ^ after(6, eight[1] ^ low)
-            ^ after(5, eight[2])
-            ^ after(4, eight[3])
-            ^ after(3, eight[4])
-            ^ after(2, eight[5])
-            ^ after(1, eight[6])
-            ^ after(0, eight[7]);
+        sum = eight_more(sum, eight);
     }
     for byte in rest {
-        let [high, low] = sum.to_be_bytes();
-        sum = (u16::from(low) << 8) ^ after(0, byte ^ high);
+        sum = one_more(sum, *byte);
     }
     sum
+}
+
+/// The same, unless `stop` is among the bytes: most keys have no tag, and this looks for one and
+/// sums in one go.
+#[must_use]
+#[inline(always)]
+pub fn crc16_without(bytes: &[u8], stop: u8) -> Option<u16> {
+    let mut sum = 0u16;
+    let (eights, rest) = bytes.as_chunks::<8>();
+    for eight in eights {
+        if hits(*eight, stop) != 0 {
+            return None;
+        }
+        sum = eight_more(sum, eight);
+    }
+    let (four, rest) = match rest.split_first_chunk::<4>() {
+        Some((four, rest)) => (Some(four), rest),
+        None => (None, rest),
+    };
+    if let Some(four) = four {
+        if four.contains(&stop) {
+            return None;
+        }
+        let [high, low] = sum.to_be_bytes();
+        sum = after(3, four[0] ^ high)
+            ^ after(2, four[1] ^ low)
+            ^ after(1, four[2])
+            ^ after(0, four[3]);
+    }
+    for byte in rest {
+        if *byte == stop {
+            return None;
+        }
+        sum = one_more(sum, *byte);
+    }
+    Some(sum)
+}
+
+#[inline(always)]
+fn eight_more(sum: u16, eight: &[u8; 8]) -> u16 {
+    let [high, low] = sum.to_be_bytes();
+    after(7, eight[0] ^ high)
+        ^ after(6, eight[1] ^ low)
+        ^ after(5, eight[2])
+        ^ after(4, eight[3])
+        ^ after(3, eight[4])
+        ^ after(2, eight[5])
+        ^ after(1, eight[6])
+        ^ after(0, eight[7])
+}
+
+#[inline(always)]
+fn one_more(sum: u16, byte: u8) -> u16 {
+    let [high, low] = sum.to_be_bytes();
+    (u16::from(low) << 8) ^ after(0, byte ^ high)
 }
 
 /// The number that a key begins with: a sign, then digits; 0 where there are none. It wraps
@@ -62,20 +108,26 @@ pub fn tagged(key: &[u8], open: u8, close: u8) -> &[u8] {
 /// searched.
 #[inline]
 fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
     let (eights, rest) = bytes.as_chunks::<8>();
     for (index, eight) in eights.iter().enumerate() {
-        // A byte that is the wanted one becomes 0, and only a 0 borrows from its high bit. What
-        // a borrow does to higher bytes does not matter: the lowest hit counts.
-        let differing = u64::from_le_bytes(*eight) ^ (ONES * u64::from(wanted));
-        let hits = differing.wrapping_sub(ONES) & !differing & HIGHS;
+        let hits = hits(*eight, wanted);
         if hits != 0 {
             return Some(index * 8 + hits.trailing_zeros() as usize / 8);
         }
     }
     let found = rest.iter().position(|byte| *byte == wanted)?;
     Some(eights.len() * 8 + found)
+}
+
+/// Zero unless the byte is among the eight; the lowest bit that is set is in the first one.
+#[inline(always)]
+fn hits(eight: [u8; 8], wanted: u8) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // A byte that is the wanted one becomes 0, and only a 0 borrows from its high bit. What
+    // a borrow does to higher bytes does not matter: the lowest hit counts.
+    let differing = u64::from_le_bytes(eight) ^ (ONES * u64::from(wanted));
+    differing.wrapping_sub(ONES) & !differing & HIGHS
 }
 
 /// What `byte` does to the sum when `more` bytes follow it.
@@ -126,6 +178,8 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|_| random.next_u64().to_be_bytes()[0]).collect();
             let want = crc16::State::<crc16::XMODEM>::calculate(&bytes);
             assert_eq!(crc16(&bytes), want, "seed {seed}, {length} bytes");
+            let want = (!bytes.contains(&b'{')).then_some(want);
+            assert_eq!(crc16_without(&bytes, b'{'), want, "seed {seed}, {length} bytes");
         }
     }
 

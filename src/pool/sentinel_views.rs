@@ -121,7 +121,7 @@ impl SentinelViews {
         if known.is_some() && epoch.is_some_and(|epoch| epoch < view.epoch) {
             return Verdict::Doubted;
         }
-        view.epoch += 1;
+        view.epoch = view.epoch.saturating_add(1);
         view.changed_us = now_us;
         // What they said before is history. What others may go on saying for a while is outweighed
         // by who has told.
@@ -283,6 +283,18 @@ mod tests {
         scene.says(0, OLD, Some(7));
         assert_eq!(scene.switches_at(Some(5), OLD, NEW), Verdict::Doubted, "there and back");
         assert_eq!(scene.switches_at(Some(7), OLD, NEW), Verdict::Believed);
+    }
+
+    #[test]
+    fn an_epoch_after_which_there_is_no_other_is_one_like_any_other() {
+        let mut scene = Scene::new();
+        assert_eq!(scene.says(0, OLD, Some(u64::MAX)), Verdict::Believed);
+        assert_eq!(scene.switches(OLD, NEW), Verdict::Believed);
+        assert_eq!(scene.says(0, OLD, Some(1)), Verdict::Doubted, "one that is behind");
+        for sentinel in 1..3 {
+            scene.says(sentinel, OLD, Some(1));
+        }
+        assert_eq!(scene.known, Some(address(OLD)), "most of them, who have been set up anew");
     }
 
     #[test]

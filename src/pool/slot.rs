@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::hash_func::{crc16, tagged};
+use super::hash_func::{crc16, crc16_without, tagged};
 
 /// How many slots a cluster has.
 pub const SLOTS: usize = 16384;
@@ -25,7 +25,8 @@ impl Slot {
     #[must_use]
     #[inline]
     pub fn of_key(key: &[u8]) -> Slot {
-        Slot(crc16(tagged(key, b'{', b'}')) & 0x3FFF)
+        let sum = crc16_without(key, b'{').unwrap_or_else(|| sum_of_tagged(key));
+        Slot(sum & 0x3FFF)
     }
 
     /// The slot's number.
@@ -45,6 +46,12 @@ impl Slot {
     pub fn all() -> impl Iterator<Item = Slot> {
         (0..0x4000).map(Slot)
     }
+}
+
+/// Of a key that may have a tag.
+#[inline(never)]
+fn sum_of_tagged(key: &[u8]) -> u16 {
+    crc16(tagged(key, b'{', b'}'))
 }
 
 impl fmt::Display for Slot {

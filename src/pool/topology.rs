@@ -229,6 +229,26 @@ impl Topology {
         }
     }
 
+    /// The master that gets a request with one key, if that is told by a table alone, as in a
+    /// cluster whose replicas are not read from.
+    #[must_use]
+    #[inline(always)]
+    pub fn master_of_key(&self, key: &[u8], write: bool) -> Option<ServerId> {
+        let slots = self.slots.as_ref().filter(|_| write || self.reads_go_to_masters)?;
+        let master = slots.masters[Slot::of_key(key).index()];
+        (master != SlotTable::NOBODY).then_some(ServerId(master))
+    }
+
+    /// The same for all keys of a place.
+    #[must_use]
+    #[inline(always)]
+    pub fn master_of_place(&self, place: Place, write: bool) -> Option<ServerId> {
+        match place {
+            Place::Slot(slot) if write || self.reads_go_to_masters => self.master_of_slot(slot),
+            _ => None,
+        }
+    }
+
     /// The server at an address, by any name that it has. Sentinels are not meant.
     #[must_use]
     pub fn find(&self, address: &Address) -> Option<ServerId> {

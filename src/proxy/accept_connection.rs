@@ -3,7 +3,7 @@
 //! Each request gets a number and a place in line. Its reply goes to the outbox when all
 //! before it have gone; one that comes early waits on the shelf. Knows nothing of servers.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::mem;
 use std::net::SocketAddr;
 
@@ -13,6 +13,7 @@ use super::profile::{Profile, Replies};
 use super::recent_writes::RecentWrites;
 use super::request::LinkId;
 use super::session::{Session, Watch};
+use crate::base::ring::Ring;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::command::CommandId;
 use crate::resp::request_parser::RequestParser;
@@ -45,7 +46,7 @@ pub struct AcceptConnection {
     /// What it is in the middle of; most clients never are.
     pub session: Option<Box<Session>>,
     /// A large request that is complete and waits for its turn.
-    pub held: Option<Buffer>,
+    pub held: Option<Box<Buffer>>,
     /// The link that waits until this client has read some of a large reply.
     pub fed_by: Option<LinkId>,
     /// Replies in order, on their way out.
@@ -68,11 +69,20 @@ pub struct AcceptConnection {
     pub listed: bool,
     /// It is subscribed to something, or about to be, see `subscriptions.rs`.
     pub subscribes: bool,
-    pending: VecDeque<Pending>,
+    pending: Ring<Pending>,
     /// The number of the request whose reply is first in line.
     first: u32,
     shelf: Shelf,
+    /// Large replies that came before their turn, if there are any.
+    parked: Option<Box<Parking>>,
 }
+
+/// Large replies that came before their turn, by the numbers of their requests.
+#[derive(Default)]
+struct Parking(BTreeMap<u32, Parked>);
+
+// There may be very many of them, most of them idle.
+const _: () = assert!(size_of::<AcceptConnection>() <= 448);
 
 /// Whether requests are taken from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +122,7 @@ impl Intake {
 }
 
 /// A place in line for one reply.
+#[derive(Clone, Copy)]
 enum Pending {
     /// The reply has yet to come.
     Waiting,
@@ -123,10 +134,11 @@ enum Pending {
     Begun,
     /// It came before its turn.
     OnShelf(ShelfRange),
-    /// It came, or is coming, before its turn, and is large.
-    Parked(Box<Parked>),
+    /// It came, or is coming, before its turn, and is large: it is among `parked`.
+    Parked,
 }
 
+#[derive(Default)]
 struct Parked {
     replies: Outbox,
     complete: bool,
@@ -160,9 +172,10 @@ impl AcceptConnection {
             ended: false,
             listed: false,
             subscribes: false,
-            pending: VecDeque::new(),
+            pending: Ring::new(),
             first: 0,
             shelf: Shelf::default(),
+            parked: None,
         }
     }
 
@@ -180,6 +193,12 @@ impl AcceptConnection {
         if let Some(Pending::Muted) = self.pending.pop_back() {
             self.skip_again();
         }
+    }
+
+    /// Whether its requests are like anybody's: it is in the middle of nothing and has no wishes.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.session.is_none() && !self.is_odd && !self.subscribes
     }
 
     /// What `CLIENT SETNAME` said; nothing if it did not.
@@ -231,10 +250,11 @@ impl AcceptConnection {
         }
     }
 
-    /// The client wants the reply to what it has sent last after all.
-    pub fn unmute_last(&mut self) {
-        if let Some(last) = self.pending.back_mut() {
-            *last = Pending::Waiting;
+    /// The client gets the reply to request `sequence`, whether it wants replies or not.
+    pub fn unmute(&mut self, sequence: u32) {
+        let place = sequence.wrapping_sub(self.first) as usize;
+        if let Some(muted @ Pending::Muted) = self.pending.get_mut(place) {
+            *muted = Pending::Waiting;
         }
     }
 
@@ -268,8 +288,24 @@ impl AcceptConnection {
     }
 
     /// The reply, or the last piece of it, to request `sequence` has come.
-    #[inline]
+    #[inline(always)]
     pub fn answer(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) {
+        if sequence == self.first
+            && let Some(Pending::Waiting) = self.pending.front()
+        {
+            self.next_in_line();
+            self.outbox.append(pool, reply);
+            if !self.pending.is_empty() {
+                self.settle(pool);
+            }
+            return;
+        }
+        self.answer_otherwise(pool, sequence, reply);
+    }
+
+    /// The reply is not wanted, or the end of one, or comes before its turn.
+    #[inline(never)]
+    fn answer_otherwise(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) {
         let place = sequence.wrapping_sub(self.first) as usize;
         if place == 0
             && let Some(first) = self.next_in_line()
@@ -277,13 +313,14 @@ impl AcceptConnection {
             if !matches!(first, Pending::Muted) {
                 self.outbox.append(pool, reply);
             }
-            if !self.pending.is_empty() {
-                self.settle(pool);
-            }
-            return;
+            return self.settle(pool);
         }
         match self.pending.get_mut(place) {
-            Some(Pending::Parked(parked)) => {
+            Some(waiting @ Pending::Waiting) => {
+                *waiting = Pending::OnShelf(self.shelf.put(pool, reply));
+            }
+            Some(Pending::Parked) => {
+                let parked = self.parked.get_or_insert_default().0.entry(sequence).or_default();
                 parked.replies.append(pool, reply);
                 parked.complete = true;
             }
@@ -292,12 +329,18 @@ impl AcceptConnection {
             None => debug_assert!(false, "an answer to a question that nobody asked"),
         }
         if self.shelf.is_untidy() {
-            let on_shelf = self.pending.iter_mut().filter_map(|pending| match pending {
-                Pending::OnShelf(range) => Some(range),
-                _ => None,
-            });
-            self.shelf.tidy(pool, on_shelf);
+            self.tidy_shelf(pool);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tidy_shelf(&mut self, pool: &BufferPool) {
+        let on_shelf = self.pending.iter_mut().filter_map(|pending| match pending {
+            Pending::OnShelf(range) => Some(range),
+            _ => None,
+        });
+        self.shelf.tidy(pool, on_shelf);
     }
 
     /// A piece of a large reply to request `sequence` has come; [`Self::answer`] brings the end.
@@ -322,13 +365,9 @@ impl AcceptConnection {
             return self.outbox.send_through(pool, &self.socket, piece);
         }
         if let Some(pending) = self.pending.get_mut(place) {
-            if !matches!(pending, Pending::Parked(_)) {
-                let parked = Parked { replies: Outbox::default(), complete: false };
-                *pending = Pending::Parked(Box::new(parked));
-            }
-            if let Pending::Parked(parked) = pending {
-                parked.replies.append(pool, piece);
-            }
+            *pending = Pending::Parked;
+            let parking = self.parked.get_or_insert_default();
+            parking.0.entry(sequence).or_default().replies.append(pool, piece);
         }
         Ok(())
     }
@@ -346,6 +385,9 @@ impl AcceptConnection {
             return false;
         }
         if let Some(pending) = self.pending.get_mut(place) {
+            if let Some(parking) = &mut self.parked {
+                parking.0.remove(&sequence);
+            }
             *pending = Pending::OnShelf(self.shelf.put(pool, reply));
         }
         true
@@ -354,22 +396,20 @@ impl AcceptConnection {
     /// Bytes of replies that it has not read: sent to its outbox, or waiting for their turn, or
     /// for what belongs to them.
     pub fn unread_bytes(&self) -> usize {
-        let parked = self.pending.iter().map(|pending| match pending {
-            Pending::Parked(parked) => parked.replies.len(),
-            _ => 0,
-        });
+        let parked = self.parked.iter().flat_map(|parking| parking.0.values());
+        let parked = parked.map(|parked| parked.replies.len());
         self.outbox.len() + self.merging + parked.sum::<usize>()
     }
 
     /// Bytes of requests that are not complete, or wait for their turn.
     pub fn requests_len(&self) -> usize {
-        let buffers = self.inbox.iter().chain(&self.held);
+        let buffers = self.inbox.iter().chain(self.held.as_deref());
         buffers.map(Buffer::len).sum()
     }
 
     /// Bytes of memory that are there again when it is not, more or less.
     pub fn held_bytes(&self) -> usize {
-        let buffers = self.inbox.iter().chain(&self.held);
+        let buffers = self.inbox.iter().chain(self.held.as_deref());
         let buffers: usize = buffers.map(Buffer::capacity).sum();
         let queued = self.session.as_ref().map_or(0, |session| session.queued_bytes());
         let places = self.pending.capacity() * mem::size_of::<Pending>();
@@ -378,7 +418,7 @@ impl AcceptConnection {
 
     /// How much memory it takes, more or less.
     pub fn memory(&self) -> usize {
-        let buffers = self.inbox.iter().chain(&self.held);
+        let buffers = self.inbox.iter().chain(self.held.as_deref());
         let buffers: usize = buffers.map(Buffer::capacity).sum();
         let places = self.pending.capacity() * mem::size_of::<Pending>();
         mem::size_of::<AcceptConnection>() + buffers + self.unread_bytes() + places
@@ -394,20 +434,22 @@ impl AcceptConnection {
         None
     }
 
-    /// Whether it needs a [`Line`] before it can [`Self::expect`] without an allocation.
+    /// Whether it has filled the short queue of its own: a [`Line`] saves it the making of a longer
+    /// one.
     #[inline]
     pub fn needs_line(&self) -> bool {
-        self.pending.capacity() == 0
+        self.pending.len() == LINE_KEPT && self.pending.capacity() == LINE_KEPT
     }
 
     /// Gives it the queue that another client no longer needs.
-    pub fn give_line(&mut self, line: Line) {
-        if self.needs_line() {
-            self.pending = line.0;
-        }
+    #[inline(never)]
+    pub fn give_line(&mut self, Line(mut line): Line) {
+        line.clear();
+        self.pending.iter().for_each(|pending| line.push_back(*pending));
+        self.pending = line;
     }
 
-    #[inline]
+    #[inline(always)]
     fn next_in_line(&mut self) -> Option<Pending> {
         let first = self.pending.pop_front()?;
         self.first = self.first.wrapping_add(1);
@@ -415,23 +457,18 @@ impl AcceptConnection {
     }
 
     /// Sends on whatever has come before its turn and is first in line now.
+    #[inline]
     fn settle(&mut self, pool: &BufferPool) {
-        loop {
-            match self.pending.front_mut() {
-                None | Some(Pending::Waiting | Pending::Begun | Pending::Muted) => return,
-                Some(Pending::Dropped) => {}
-                Some(Pending::OnShelf(range)) => {
-                    let range = *range;
+        while let Some(front) = self.pending.front() {
+            match *front {
+                Pending::Waiting | Pending::Begun | Pending::Muted => return,
+                Pending::Dropped => {}
+                Pending::OnShelf(range) => {
                     self.outbox.append(pool, self.shelf.at(range));
                     self.shelf.forget(range);
                 }
-                Some(Pending::Parked(parked)) => {
-                    let complete = parked.complete;
-                    let replies = mem::take(&mut parked.replies);
-                    self.outbox.append_outbox(pool, replies);
-                    if !complete {
-                        // The rest goes straight to the outbox from now on.
-                        self.pending[0] = Pending::Begun;
+                Pending::Parked => {
+                    if !self.fetch_parked(pool) {
                         return;
                     }
                 }
@@ -439,13 +476,30 @@ impl AcceptConnection {
             self.next_in_line();
         }
     }
+
+    /// Sends on what is there of a large reply that is first in line now. False if more is to
+    /// come; that goes straight to the outbox then.
+    #[cold]
+    #[inline(never)]
+    fn fetch_parked(&mut self, pool: &BufferPool) -> bool {
+        let parked = self.parked.as_mut().and_then(|parking| parking.0.remove(&self.first));
+        if self.parked.as_ref().is_some_and(|parking| parking.0.is_empty()) {
+            self.parked = None;
+        }
+        let Parked { replies, complete } = parked.unwrap_or_default();
+        self.outbox.append_outbox(pool, replies);
+        if !complete && let Some(front) = self.pending.front_mut() {
+            *front = Pending::Begun;
+        }
+        complete
+    }
 }
 
 /// A queue of so many places is not worth lending.
 const LINE_KEPT: usize = 4;
 
 /// The memory of an empty queue of places, on its way from one client to another.
-pub struct Line(VecDeque<Pending>);
+pub struct Line(Ring<Pending>);
 
 impl Line {
     /// How many places it has memory for.

@@ -9,6 +9,7 @@ use std::mem;
 use super::lane::Lane;
 use super::request::{Awaiting, Errand, Origin, Step, Ticket};
 use crate::base::address::Address;
+use crate::base::ring::Ring;
 use crate::buffer::{Buffer, BufferPool, RequestLog};
 use crate::pool::ServerId;
 use crate::resp::response_parser::ResponseParser;
@@ -28,6 +29,8 @@ pub struct ConnectConnection {
     pub is_lent: bool,
     /// What its server was told about us is no longer so: it is closed when it is given back.
     pub is_outdated: bool,
+    /// Our half of it is closed: nothing more is asked there, and its server is about to close the other.
+    pub is_called_back: bool,
     /// By which number the server knows us there.
     pub own_id: OwnId,
     /// A server that knows MULTI is behind it.
@@ -41,7 +44,7 @@ pub struct ConnectConnection {
     /// What the server has yet to be sent, and to answer.
     pub log: RequestLog,
     /// Who waits for the replies, in the order they will come.
-    pub awaiting: VecDeque<Awaiting>,
+    pub awaiting: Ring<Awaiting>,
     /// Where in a reply the bytes in `inbox` end.
     pub parser: ResponseParser,
     /// The beginning of a reply that is not complete.
@@ -152,13 +155,14 @@ impl ConnectConnection {
             is_private: false,
             is_lent: false,
             is_outdated: false,
+            is_called_back: false,
             own_id: OwnId::Unknown,
             is_proven: false,
             is_proving: false,
             listens: false,
             state: LinkState::Resolving { deadline_us },
             log: RequestLog::default(),
-            awaiting: VecDeque::new(),
+            awaiting: Ring::new(),
             parser: ResponseParser::new(),
             inbox: None,
             streaming: false,
@@ -177,11 +181,25 @@ impl ConnectConnection {
     }
 
     /// Puts a request in line. It leaves with the next flush, once the link is ready.
-    #[inline]
-    pub fn send(&mut self, pool: &BufferPool, request: &[u8], ticket: Ticket) {
+    #[inline(always)]
+    pub fn send_now(&mut self, pool: &BufferPool, request: &[u8], ticket: Ticket) {
         self.queued += 1;
         let offset = self.log.append(pool, request);
         self.awaiting.push_back(ticket.at(offset, request.len()));
+    }
+
+    /// The same, for whoever is in no hurry.
+    pub fn send(&mut self, pool: &BufferPool, request: &[u8], ticket: Ticket) {
+        self.send_now(pool, request, ticket);
+    }
+
+    /// The same for one that is put together of two pieces.
+    #[inline(always)]
+    pub fn send_joined(&mut self, pool: &BufferPool, pieces: [&[u8]; 2], ticket: Ticket) {
+        self.queued += 1;
+        let offset = self.log.append_joined(pool, pieces);
+        let length = pieces[0].len() + pieces[1].len();
+        self.awaiting.push_back(ticket.at(offset, length));
     }
 
     /// The same for a request that has a buffer of its own, which is not copied.
@@ -280,7 +298,13 @@ impl ConnectConnection {
         late
     }
 
+    /// Whether the kernel has taken all that was put in line.
+    pub fn has_sent_all(&self) -> bool {
+        self.state == LinkState::Ready && self.log.unsent() == 0
+    }
+
     /// Whether the kernel has taken the whole of this request.
+    #[inline]
     pub fn has_sent(&self, awaiting: &Awaiting) -> bool {
         awaiting.offset + u64::from(awaiting.length) <= self.log.sent()
     }

@@ -670,7 +670,7 @@ fn converse(
 fn split_replies(mut bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut replies = Vec::new();
     while !bytes.is_empty() {
-        match ResponseParser::new().feed(bytes) {
+        match ResponseParser::new().feed_piece(bytes) {
             Ok(Some(end)) => {
                 replies.push(bytes[..end].to_vec());
                 bytes = &bytes[end..];

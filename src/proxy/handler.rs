@@ -102,8 +102,12 @@ pub struct Handler {
     log: Log,
     multiplexor: Multiplexor,
     events: Vec<Event>,
-    /// Some latency monitor is configured, or each request is logged.
+    /// Some latency monitor is configured.
     measures: bool,
+    /// Requests are logged, each or some.
+    is_logged: bool,
+    /// One that is to be logged is among the replies that are being taken, or all are.
+    is_logging: bool,
     /// How long a client that wrote reads from the master, in microseconds; 0 is not at all.
     read_your_writes_us: u64,
     /// Nothing has to be looked at before a request is taken: everybody may do everything, and
@@ -142,7 +146,7 @@ pub struct Handler {
     eager_clients: Vec<ClientId>,
     eager_links: Vec<LinkId>,
     /// Who seemed to leave while a command of theirs was blocked.
-    leaving: Vec<ClientId>,
+    leaving: Vec<(ClientId, u64)>,
     /// Memory of empty reply queues, for whoever needs one next.
     lines: Vec<Line>,
     arguments_again: Arguments,
@@ -190,6 +194,8 @@ impl Handler {
             pause: Pause::default(),
             client_pause: None,
             measures: false,
+            is_logged: false,
+            is_logging: false,
             listeners,
             listening: false,
             reader: Some(Box::new(Reader::new(&settings))),
@@ -229,6 +235,9 @@ impl Handler {
         handler.follow_slow_log_settings();
         handler.follow_monitors();
         handler.begin_upkeep();
+        if handler.shared.expects_subscribers() {
+            handler.await_subscribers();
+        }
         Ok(handler)
     }
 
@@ -263,7 +272,14 @@ impl Handler {
             self.do_upkeep();
         }
         self.finish_turn();
-        Ok(!(self.draining && self.clients.is_empty()))
+        Ok(!self.has_finished())
+    }
+
+    /// Whether there is nothing left to do for ever. Subscribers of the process before may have to
+    /// be passed on still.
+    fn has_finished(&self) -> bool {
+        let awaits = self.awaits_subscribers() && self.shared.is_bequeathing();
+        self.draining && self.clients.is_empty() && !awaits
     }
 
     /// How many clients it serves.
@@ -330,6 +346,8 @@ impl Handler {
             match mail {
                 Mail::Client(socket, peer, intake) => self.adopt(socket, peer, intake),
                 Mail::Heir(socket, legacy) => self.take_up(socket, *legacy),
+                Mail::Part(part, socket) => self.take_part(part, socket),
+                Mail::Orphaned => self.await_no_subscribers(),
                 Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),

@@ -30,6 +30,8 @@ pub struct Legacy {
     pub login: Option<(Vec<u8>, Vec<u8>)>,
     /// What it has sent and nobody has looked at.
     pub inbox: Vec<u8>,
+    /// What it was sent and has not read.
+    pub unread: Vec<u8>,
     /// Whether requests come next from it, or the header of a proxy.
     pub intake: Intake,
 }
@@ -47,6 +49,7 @@ impl Legacy {
             database: 0,
             login: None,
             inbox: Vec::new(),
+            unread: Vec::new(),
             intake: Intake::Open,
         }
     }
@@ -68,6 +71,7 @@ impl Legacy {
             ("protocol", protocol.as_bytes()),
             ("database", database.as_bytes()),
             ("inbox", &self.inbox),
+            ("unread", &self.unread),
         ];
         match self.intake {
             Intake::Header => fields.push(("header", b"address")),
@@ -107,6 +111,7 @@ impl Legacy {
     pub fn from_message(message: &[u8]) -> Option<Legacy> {
         let mut legacy = Legacy::new(Peer::Unix, 0);
         let (mut user, mut password, mut profile) = (None, None, Profile::default());
+        let mut is_client = false;
         let words: Option<Vec<&[u8]>> =
             Reply::new(message).elements()?.map(|word| word.text()).collect();
         let words = words?;
@@ -114,7 +119,10 @@ impl Legacy {
         for [name, value] in pairs {
             match *name {
                 b"peer" => legacy.peer = peer(value)?,
-                b"number" => legacy.number = number(value)?,
+                b"number" => {
+                    legacy.number = number(value)?;
+                    is_client = true;
+                }
                 b"age" => legacy.age_us = number(value)?,
                 b"name" => profile.name = (*value).into(),
                 b"library" => profile.library_name = (*value).into(),
@@ -131,12 +139,13 @@ impl Legacy {
                 b"user" => user = Some(value.to_vec()),
                 b"password" => password = Some(value.to_vec()),
                 b"inbox" => legacy.inbox = value.to_vec(),
+                b"unread" => legacy.unread = value.to_vec(),
                 _ => {}
             }
         }
         legacy.login = user.zip(password);
         legacy.profile = (profile != Profile::default()).then(|| Box::new(profile));
-        Some(legacy)
+        is_client.then_some(legacy)
     }
 }
 
@@ -195,6 +204,7 @@ mod tests {
             database: 9,
             login: Some((b"user".to_vec(), b"pass\r\nword".to_vec())),
             inbox: b"*1\r\n$4\r\nPI".to_vec(),
+            unread: b"+OK\r\n".to_vec(),
             intake: Intake::Open,
         };
         assert_eq!(Legacy::from_message(&legacy.to_message()), Some(legacy.clone()));
@@ -215,7 +225,9 @@ mod tests {
         message.array(4).bulk(b"colour").bulk(b"blue").bulk(b"number").bulk(b"5");
         let legacy = Legacy::from_message(&message).unwrap();
         assert_eq!((legacy.number, legacy.database, legacy.inbox.len()), (5, 0, 0));
-        for nonsense in [&b""[..], b"+OK\r\n", b"*2\r\n$6\r\nnumber\r\n$1\r\nx\r\n"] {
+        let nameless = b"*2\r\n$3\r\nage\r\n$1\r\n1\r\n";
+        let wrong = b"*2\r\n$6\r\nnumber\r\n$1\r\nx\r\n";
+        for nonsense in [&b""[..], b"+OK\r\n", nameless, wrong] {
             assert_eq!(Legacy::from_message(nonsense), None);
         }
     }

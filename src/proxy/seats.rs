@@ -2,8 +2,12 @@
 //!
 //! A topic has a *seat* at each server that must tell about it: the master of its place, or every
 //! master. When the servers change it keeps its old seats until the new ones are confirmed, so that
-//! nothing is missed, and gives them up at that moment, so that nothing is told twice. Knows no
-//! connections and asks nobody.
+//! nothing is missed, and gives them up at that moment. In a cluster both are told what is published
+//! in between, and the new one may be slower: what the old one has told already is not told again.
+//! Knows no connections and asks nobody.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::pool::ServerId;
 
@@ -14,7 +18,23 @@ pub struct Seats {
     /// Not all servers that should have a seat are known.
     is_incomplete: bool,
     home: Option<Home>,
+    /// While servers are about to replace each other, and shortly after.
+    overlap: Option<Box<Overlap>>,
 }
+
+/// What servers have told while another one was asked to tell the same.
+#[derive(Debug, Default)]
+struct Overlap {
+    /// Who has told it, and a sum over the message; oldest first.
+    told: VecDeque<(ServerId, u64)>,
+    /// It is over at this time, in microseconds of the monotonic clock, once that is known.
+    until_us: Option<u64>,
+}
+
+/// So long after it was confirmed a server may still tell what another one has told before.
+const OVERLAP_US: u64 = 1_000_000;
+/// So many messages are remembered.
+const OVERLAP_MAX: usize = 1024;
 
 /// Where a topic should have seats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,6 +107,45 @@ impl Seats {
     /// A server was asked.
     pub fn ask(&mut self, server: ServerId) {
         self.set(server, State::Wanted, State::Asked);
+        if self.confirmed().next().is_some() {
+            self.overlap.get_or_insert_default().until_us = None;
+        }
+    }
+
+    /// Whether some message may be told by two servers just now.
+    pub fn is_overlapping(&self) -> bool {
+        self.overlap.is_some()
+    }
+
+    /// Whether a message that is accepted was not told by another server before: `rest` is what
+    /// differs between the messages of a topic.
+    ///
+    /// A server tells first what the other one has told as well. Two equal messages that are
+    /// published just then may be taken for one.
+    pub fn is_new(&mut self, server: ServerId, rest: &[u8], now_us: u64) -> bool {
+        let is_ready = self.is_ready();
+        let Some(overlap) = &mut self.overlap else { return true };
+        if is_ready {
+            let until_us = *overlap.until_us.get_or_insert(now_us.saturating_add(OVERLAP_US));
+            if now_us >= until_us {
+                self.overlap = None;
+                return true;
+            }
+        }
+        let mut hasher = DefaultHasher::new();
+        rest.hash(&mut hasher);
+        let sum = hasher.finish();
+        let of_others = |told: &(ServerId, u64)| told.0 != server && told.1 == sum;
+        if let Some(place) = overlap.told.iter().position(of_others) {
+            // What came before it was told before this one began to tell.
+            overlap.told.drain(..=place);
+            return false;
+        }
+        if overlap.told.len() >= OVERLAP_MAX {
+            overlap.told.pop_front();
+        }
+        overlap.told.push_back((server, sum));
+        true
     }
 
     /// A server has refused, and may be asked again.
@@ -140,6 +199,23 @@ impl Seats {
             && current.all(|seat| seat.state == State::Confirmed)
     }
 
+    /// Whether it is ready, and nobody else tells about it any more.
+    pub fn is_settled(&self) -> bool {
+        self.is_ready() && !self.seats.iter().any(|seat| seat.is_obsolete)
+    }
+
+    /// Takes over a seat that was confirmed to somebody else, whose place we have taken; whether it
+    /// is the one whose word counts about what clients publish.
+    pub fn adopt(&mut self, server: ServerId, is_home: bool) {
+        if self.seat(server).is_none() {
+            let seat = Seat { server, state: State::Confirmed, is_obsolete: false };
+            self.seats.push(seat);
+        }
+        if is_home {
+            self.home = Some(Home { now: Some(server), next: server });
+        }
+    }
+
     /// Whether what a server tells is to be passed on. `is_published` says whether a client may
     /// have published it.
     pub fn accepts(&self, server: ServerId, is_published: impl FnOnce() -> bool) -> bool {
@@ -150,6 +226,11 @@ impl Seats {
     /// The servers that have confirmed, or may still do.
     pub fn asked(&self) -> impl Iterator<Item = ServerId> {
         self.in_state(|state| state != State::Wanted)
+    }
+
+    /// The servers that were asked and have yet to answer.
+    pub fn pending(&self) -> impl Iterator<Item = ServerId> {
+        self.in_state(|state| state == State::Asked)
     }
 
     /// Every server that has a seat, or should have one.
@@ -269,6 +350,22 @@ mod tests {
     }
 
     #[test]
+    fn a_seat_that_was_somebody_elses_is_kept_if_it_is_right() {
+        let mut seats = Seats::default();
+        seats.adopt(server(1), false);
+        seats.adopt(server(2), true);
+        assert!(seats.accepts(server(2), || true) && !seats.accepts(server(1), || true));
+        assert!(seats.aim(&at(&[1, 2], Some(2))).is_empty());
+        assert!(seats.is_settled() && seats.wanted().count() == 0);
+        seats.aim(&at(&[3], None));
+        assert!(!seats.is_ready() && seats.accepts(server(1), || true));
+        fill(&mut seats);
+        assert!(seats.is_ready() && !seats.is_settled());
+        assert_eq!(seats.give_up_obsolete(), [server(1), server(2)]);
+        assert!(seats.is_settled());
+    }
+
+    #[test]
     fn somebody_unknown_is_somebody_missing() {
         let mut seats = Seats::default();
         seats.aim(&Targets { is_incomplete: true, ..at(&[1], None) });
@@ -296,5 +393,41 @@ mod tests {
         seats.ask(server(3));
         seats.confirm(server(3));
         assert_eq!(believed(&seats), [3]);
+    }
+
+    #[test]
+    fn what_the_old_server_has_told_is_not_told_again() {
+        let mut seats = Seats::default();
+        seats.aim(&at(&[1], None));
+        fill(&mut seats);
+        assert!(!seats.is_overlapping() && seats.is_new(server(1), b"a", 0));
+        seats.aim(&at(&[2], None));
+        seats.ask(server(2));
+        assert!(seats.is_overlapping());
+        for rest in [b"a", b"b", b"c", b"b"] {
+            assert!(seats.is_new(server(1), rest, 10), "one server tells what it likes");
+        }
+        seats.confirm(server(2));
+        seats.give_up_obsolete();
+        // It was asked after the first of them was published.
+        for (rest, want) in
+            [(b"b", false), (b"c", false), (b"b", false), (b"b", true), (b"a", true)]
+        {
+            assert_eq!(seats.is_new(server(2), rest, 20), want, "{rest:?}");
+        }
+        assert!(seats.is_new(server(2), b"d", 20 + OVERLAP_US) && !seats.is_overlapping());
+    }
+
+    #[test]
+    fn an_overlap_does_not_end_before_the_new_server_has_agreed() {
+        let mut seats = Seats::default();
+        seats.aim(&at(&[1], None));
+        fill(&mut seats);
+        seats.aim(&at(&[2], None));
+        seats.ask(server(2));
+        for time in 0..2_000 {
+            assert!(seats.is_new(server(1), &[0, 1], time * OVERLAP_US));
+        }
+        assert_eq!(seats.overlap.as_ref().unwrap().told.len(), OVERLAP_MAX);
     }
 }

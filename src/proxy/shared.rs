@@ -17,6 +17,7 @@ use super::request::{ClientId, LinkId};
 use super::scan_cursor::MasterGenerations;
 use super::script_cache::ScriptCache;
 use super::settings::CurrentSettings;
+use super::succession::Part;
 use crate::buffer::MemoryGauge;
 use crate::logger::Logger;
 use crate::pool::Current;
@@ -54,6 +55,8 @@ pub struct Shared {
     stopping: AtomicBool,
     abandoned: AtomicBool,
     bequeathing: AtomicBool,
+    /// The process before us may have subscribers.
+    expecting: AtomicBool,
     /// How many handlers have said that they are ready.
     ready: AtomicUsize,
     next_client: AtomicU64,
@@ -96,6 +99,8 @@ pub enum Order {
     Failed(String),
     /// Send it a client.
     Bequeath(Socket, Box<Legacy>),
+    /// Send it some of what subscribers hear.
+    Succession(Part, Option<Socket>),
 }
 
 /// What a handler is told by others.
@@ -104,6 +109,10 @@ pub enum Mail {
     Client(Socket, Peer, Intake),
     /// Here is one whom the process before us has served so far.
     Heir(Socket, Box<Legacy>),
+    /// Here is some of what subscribers hear whom the process before us has served so far.
+    Part(Part, Option<Socket>),
+    /// Nothing more comes from the process before us.
+    Orphaned,
     /// Settings have changed.
     Settings,
     /// This is what a host name stands for.
@@ -190,6 +199,7 @@ impl Shared {
             stopping: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             bequeathing: AtomicBool::new(false),
+            expecting: AtomicBool::new(false),
             ready: AtomicUsize::new(0),
             next_client: AtomicU64::new(1),
             next_slow_request: AtomicU64::new(0),
@@ -217,6 +227,16 @@ impl Shared {
     /// Whether [`Shared::bequeath`] was called.
     pub fn is_bequeathing(&self) -> bool {
         self.bequeathing.load(Acquire)
+    }
+
+    /// Lets handlers that start wait for the subscribers of the process before us.
+    pub fn expect_subscribers(&self) {
+        self.expecting.store(true, Release);
+    }
+
+    /// Whether [`Shared::expect_subscribers`] was called.
+    pub fn expects_subscribers(&self) -> bool {
+        self.expecting.load(Acquire)
     }
 
     /// A handler is ready to serve; when all are the main thread is told.

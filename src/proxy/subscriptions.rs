@@ -7,7 +7,7 @@
 //! topic, behind the client's earlier requests of this kind. All of it is data: servers are asked
 //! and clients are answered elsewhere.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem;
 use std::rc::Rc;
 
@@ -63,6 +63,8 @@ pub struct Subscriptions {
     topics: Slab<Topic>,
     names: [BTreeMap<Rc<[u8]>, TopicId>; Kind::ALL.len()],
     subscribers: BTreeMap<ClientId, Subscriber>,
+    /// Those of them whose requests wait for confirmations.
+    waiting: BTreeSet<ClientId>,
 }
 
 /// What one client is subscribed to.
@@ -130,6 +132,19 @@ impl Kind {
 }
 
 impl Topic {
+    /// One that nobody is subscribed to.
+    fn new(kind: Kind, name: Rc<[u8]>) -> Topic {
+        Topic {
+            kind,
+            name,
+            seats: Seats::default(),
+            deadline_us: u64::MAX,
+            refusal: None,
+            members: Vec::new(),
+            active: 0,
+        }
+    }
+
     /// Everybody who is subscribed or about to be.
     pub fn members(&self) -> &[Member] {
         &self.members
@@ -172,6 +187,11 @@ impl Subscriptions {
         self.names[kind.index()].values().filter_map(|id| self.topics.get(*id))
     }
 
+    /// Everybody of whom something is known.
+    pub fn subscribers(&self) -> Vec<ClientId> {
+        self.subscribers.keys().copied().collect()
+    }
+
     /// All that a client is subscribed to, or about to be.
     pub fn topics_of(&self, client: ClientId) -> impl Iterator<Item = &Topic> {
         let topics = self.subscribers.get(&client).into_iter().flat_map(|one| one.topics.keys());
@@ -186,6 +206,12 @@ impl Subscriptions {
     /// How many requests of a client wait for confirmations.
     pub fn pending(&self, client: ClientId) -> usize {
         self.subscribers.get(&client).map_or(0, |one| one.pending.len())
+    }
+
+    /// The clients that have requests which wait for a topic, whether they are subscribed to it
+    /// already or not.
+    pub fn waiting_for(&self, topic: TopicId) -> Vec<ClientId> {
+        self.waiting.iter().copied().filter(|client| self.is_pending(*client, topic)).collect()
     }
 
     /// Whether nothing is known of a client.
@@ -216,17 +242,10 @@ impl Subscriptions {
             let id = match self.names[kind.index()].get(name) {
                 Some(id) => *id,
                 None => {
-                    let name: Rc<[u8]> = name.into();
-                    let id = self.topics.insert(Topic {
-                        kind,
-                        name: Rc::clone(&name),
-                        seats: Seats::default(),
-                        deadline_us: u64::MAX,
-                        refusal: None,
-                        members: Vec::new(),
-                        active: 0,
-                    });
-                    self.names[kind.index()].insert(name, id);
+                    let id = self.topics.insert(Topic::new(kind, name.into()));
+                    if let Some(topic) = self.topics.get(id) {
+                        self.names[kind.index()].insert(Rc::clone(&topic.name), id);
+                    }
                     new.push(id);
                     id
                 }
@@ -241,7 +260,33 @@ impl Subscriptions {
         }
         subscriber.awaited += topics.len();
         subscriber.pending.push_back(Pending { sequence, topics, ready: 0 });
+        self.waiting.insert(client);
         Some(new)
+    }
+
+    /// A client is subscribed to this, and knows it already.
+    pub fn adopt(&mut self, client: ClientId, kind: Kind, name: &[u8]) -> TopicId {
+        let names = &mut self.names[kind.index()];
+        let id = match names.get(name) {
+            Some(id) => *id,
+            None => {
+                let name: Rc<[u8]> = name.into();
+                let id = self.topics.insert(Topic::new(kind, Rc::clone(&name)));
+                names.insert(name, id);
+                id
+            }
+        };
+        let subscriber = self.subscribers.entry(client).or_default();
+        if let Some(topic) = self.topics.get_mut(id)
+            && !subscriber.topics.contains_key(&id)
+        {
+            subscriber.topics.insert(id, topic.members.len());
+            subscriber.bytes += cost(name);
+            subscriber.counts[kind.index()] += 1;
+            topic.members.push(Member { client, is_active: true });
+            topic.active += 1;
+        }
+        id
     }
 
     /// Writes the confirmations to a client's next request, if all that it asks for is ready, and
@@ -261,6 +306,9 @@ impl Subscriptions {
             next.ready += 1;
         }
         let next = subscriber.pending.pop_front()?;
+        if subscriber.pending.is_empty() {
+            self.waiting.remove(&client);
+        }
         subscriber.awaited -= next.topics.len();
         for id in next.topics {
             let (Some(topic), Some(place)) = (self.topics.get_mut(id), subscriber.topics.get(&id))
@@ -323,6 +371,7 @@ impl Subscriptions {
         let topics: Vec<TopicId> = subscriber.topics.keys().copied().collect();
         let over = topics.into_iter().filter_map(|id| self.part(client, id)).collect();
         self.subscribers.remove(&client);
+        self.waiting.remove(&client);
         over
     }
 
@@ -391,6 +440,9 @@ impl Subscriptions {
             }
             !is_needed
         });
+        if subscriber.pending.is_empty() {
+            self.waiting.remove(&client);
+        }
         dropped.sort_unstable();
         dropped.dedup();
         for id in dropped {
@@ -549,6 +601,22 @@ mod tests {
     }
 
     #[test]
+    fn who_knows_already_is_subscribed_without_a_word() {
+        let mut all = Subscriptions::default();
+        let a = all.adopt(client(1), Kind::Channel, b"a");
+        assert_eq!(all.adopt(client(1), Kind::Channel, b"a"), a, "said twice");
+        assert_eq!(all.adopt(client(2), Kind::Channel, b"a"), a);
+        all.adopt(client(2), Kind::Pattern, b"a");
+        assert_eq!((all.counts(client(1)), all.counts(client(2))), ([1, 0, 0], [1, 1, 0]));
+        assert_eq!(all.topic(a).unwrap().active(), 2);
+        assert_eq!(all.subscribers(), [client(1), client(2)]);
+        assert_eq!(left(&mut all, 2, Kind::Channel, &["a"]), ("unsubscribe a :1".into(), 0));
+        assert_eq!(left(&mut all, 1, Kind::Channel, &["a"]), ("unsubscribe a :0".into(), 1));
+        assert_eq!(all.end(client(2)).len(), 1);
+        assert!(all.is_empty());
+    }
+
+    #[test]
     fn a_confirmation_waits_for_the_servers_and_for_those_before_it() {
         let mut all = Subscriptions::default();
         let ids = join(&mut all, 1, 10, Kind::Channel, &["a", "b"]);
@@ -577,6 +645,23 @@ mod tests {
         // The same name is something else as a pattern, or in a shard.
         assert_eq!(join(&mut all, 2, 2, Kind::Pattern, &["a"]).len(), 1);
         assert_eq!(join(&mut all, 2, 3, Kind::Shard, &["a"]).len(), 1);
+    }
+
+    #[test]
+    fn whoever_asks_once_more_waits_like_the_others() {
+        let mut all = Subscriptions::default();
+        let ids = join(&mut all, 1, 1, Kind::Channel, &["a"]);
+        make_ready(&mut all, ids[0]);
+        confirmed(&mut all, 1).unwrap();
+        assert_eq!(all.waiting_for(ids[0]), []);
+        // The server is lost, and nobody has told the client yet.
+        assert!(all.topic_mut(ids[0]).unwrap().seats.lose(server()));
+        assert!(join(&mut all, 1, 2, Kind::Channel, &["a"]).is_empty());
+        assert_eq!(confirmed(&mut all, 1), None);
+        assert_eq!(all.waiting_for(ids[0]), [client(1)]);
+        make_ready(&mut all, ids[0]);
+        assert_eq!(confirmed(&mut all, 1), Some((2, "subscribe a :1".into())));
+        assert_eq!(all.waiting_for(ids[0]), []);
     }
 
     #[test]
@@ -692,6 +777,8 @@ mod tests {
                 memberships += 1;
             }
         }
+        let waits = |client: &ClientId| !all.subscribers[client].pending.is_empty();
+        assert!(all.waiting.iter().all(waits));
         let mut listed = 0;
         for (client, subscriber) in &all.subscribers {
             listed += subscriber.topics.len();
@@ -703,6 +790,7 @@ mod tests {
             let topics: Vec<_> = topics.collect();
             let awaited: usize = subscriber.pending.iter().map(|one| one.topics.len()).sum();
             assert_eq!(subscriber.awaited, awaited);
+            assert_eq!(all.waiting.contains(client), !subscriber.pending.is_empty());
             assert_eq!(subscriber.bytes, topics.iter().map(|(_, _, cost)| cost).sum::<usize>());
             for kind in Kind::ALL {
                 let active = topics.iter().filter(|(of, active, _)| *of == kind && *active);

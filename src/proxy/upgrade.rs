@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use super::legacy::Legacy;
 use super::shared::{Mail, Order, Shared};
+use super::succession::{Part, What};
 use crate::base::address::Address;
 use crate::logger::Log;
 use crate::sys::handover::{self, Channel, Estate, Successor};
@@ -124,9 +125,16 @@ impl Predecessor {
         let (shared, channel) = (Arc::clone(shared), self.channel);
         let body = move || {
             while let Ok(Some((message, socket))) = channel.receive() {
-                if let (Some(legacy), Some(socket)) = (Legacy::from_message(&message), socket) {
+                if let Some(part) = Part::from_message(&message) {
+                    shared.inherit_part(part, socket);
+                } else if let (Some(legacy), Some(socket)) =
+                    (Legacy::from_message(&message), socket)
+                {
                     shared.inherit(socket, legacy);
                 }
+            }
+            for handler in &shared.handlers {
+                handler.post(Mail::Orphaned);
             }
         };
         if let Err(error) = thread::spawn("predecessor", body) {
@@ -208,6 +216,14 @@ impl Upgrade {
             log_warn!(log, "upgrade lost c {}:{}", legacy.peer, error);
         }
     }
+
+    /// Sends some of what subscribers hear over.
+    pub fn send_part(&self, log: &Log, part: &Part, socket: Option<Socket>) {
+        let Some(successor) = &self.successor else { return };
+        if let Err(error) = successor.channel().send(&part.to_message(), socket.as_ref()) {
+            log_warn!(log, "upgrade lost subscribers of h {}:{}", part.handler, error);
+        }
+    }
 }
 
 /// The value of [`VARIABLE`].
@@ -250,6 +266,15 @@ impl Shared {
         // Counted at once, or all would go to one.
         self.handlers[index].clients.fetch_add(1, Relaxed);
         self.handlers[index].post(Mail::Heir(socket, Box::new(legacy)));
+    }
+
+    /// Gives some of what subscribers hear to the handler that goes on with all of it.
+    fn inherit_part(&self, part: Part, socket: Option<Socket>) {
+        if let What::Complete(_) = part.what {
+            // Each knows for whose it has to wait.
+            return self.handlers.iter().for_each(|one| one.post(Mail::Part(part.clone(), None)));
+        }
+        self.handlers[part.handler % self.handlers.len()].post(Mail::Part(part, socket));
     }
 }
 

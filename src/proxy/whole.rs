@@ -31,6 +31,8 @@ pub struct Whole {
     pub charged: usize,
     merge: Merge,
     missing: usize,
+    /// Some part may have been answered with an error.
+    has_error: bool,
     memory: Memory,
     // Large replies, by part: they come in pieces, and those of different parts interleaved.
     pieces: BTreeMap<u32, Vec<u8>>,
@@ -181,6 +183,7 @@ impl Whole {
             charged: 0,
             merge,
             missing: parts,
+            has_error: false,
             memory,
             pieces: BTreeMap::new(),
             order,
@@ -204,6 +207,7 @@ impl Whole {
     /// A piece of a large reply to one part has come; [`Whole::answer`] brings its end.
     pub fn answer_piece(&mut self, part: u32, piece: &[u8]) {
         if (part as usize) < self.memory.parts.len() {
+            self.has_error = true;
             self.pieces.entry(part).or_default().extend_from_slice(piece);
         }
     }
@@ -230,6 +234,7 @@ impl Whole {
 
     #[inline]
     fn put(&mut self, part: u32, reply: &[u8]) {
+        self.has_error |= matches!(reply.first(), Some(b'-' | b'!'));
         let Memory { parts, replies, .. } = &mut self.memory;
         if let Some(part) = parts.get_mut(part as usize) {
             *part = Part { start: replies.len(), length: reply.len() };
@@ -305,6 +310,9 @@ impl Whole {
 
     /// The error that is the reply of the whole, if there is one.
     fn error(&self) -> Option<&[u8]> {
+        if !self.has_error {
+            return None;
+        }
         let is_error = |reply: &&[u8]| matches!(reply.first(), Some(b'-' | b'!'));
         match &self.order {
             _ if self.merge == Merge::FirstGood => None,
@@ -334,8 +342,16 @@ impl Whole {
         reply.array(part_of_key.len());
         if part_of_key.len() == self.memory.parts.len() {
             // As in nearly every request to a cluster, each key is a part of its own.
+            let Memory { parts, replies, .. } = &self.memory;
+            let in_one_piece = self.pieces.is_empty();
             for part in part_of_key {
-                reply.put(self.reply_of(*part).strip_prefix(ARRAY_OF_ONE)?);
+                let array = match parts.get(*part as usize) {
+                    Some(Part { start, length }) if in_one_piece => {
+                        &replies[*start..start + length]
+                    }
+                    _ => self.reply_of(*part),
+                };
+                reply.extend_from_slice(array.strip_prefix(ARRAY_OF_ONE)?);
             }
             return Some(());
         }
@@ -347,7 +363,7 @@ impl Whole {
         }
         for part in part_of_key {
             let rest = rest.get_mut(*part as usize)?;
-            let end = ResponseParser::new().feed(rest).ok()??;
+            let end = ResponseParser::new().feed_piece(rest).ok()??;
             let (element, later) = rest.split_at(end);
             reply.extend_from_slice(element);
             *rest = later;

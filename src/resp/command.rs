@@ -162,6 +162,14 @@ impl Command {
         self.flags & flag::KEY_AT_1 != 0
     }
 
+    /// Whether it goes to the server of its first argument and there is no more to it, as of most
+    /// requests.
+    #[must_use]
+    #[inline]
+    pub fn is_direct(&self) -> bool {
+        self.flags & flag::DIRECT != 0
+    }
+
     /// Whether only a master may execute it.
     #[must_use]
     #[inline]
@@ -217,4 +225,6 @@ mod flag {
     pub const ONCE: u8 = 32;
     /// A custom command of an earlier configuration, of which only the id is left.
     pub const RETIRED: u8 = 64;
+    /// Of the family `Keyed`, with its only key at 1.
+    pub const DIRECT: u8 = 128;
 }

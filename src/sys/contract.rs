@@ -267,6 +267,18 @@ fn who_has_said_all_can_still_listen() {
 }
 
 #[test]
+fn a_peer_that_discards_what_was_not_delivered_resets_the_connection() {
+    let (client, server) = pair();
+    let multiplexor = Multiplexor::new().unwrap();
+    multiplexor.add(&client, Token(4)).unwrap();
+    event_for(&multiplexor, Token(4));
+    server.discard_undelivered();
+    drop(server);
+    while !event_for(&multiplexor, Token(4)).hang_up {}
+    assert_eq!(client.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
 fn a_peer_that_closes_without_reading_resets_the_connection() {
     let (client, server) = pair();
     let multiplexor = Multiplexor::new().unwrap();

@@ -17,10 +17,12 @@
 
 mod faults;
 mod end;
+mod ends;
 mod events;
 mod network;
 mod state;
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
@@ -28,7 +30,7 @@ pub use faults::Faults;
 pub(in crate::sys) use state::{State, leave, settle, with};
 
 use crate::base::random::Random;
-use crate::sys::{Endpoint, Socket};
+use crate::sys::{Endpoint, ListenSocket, Socket};
 
 /// What becomes of those who connect to an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,9 +164,20 @@ impl World {
         with(|state| state.moves)
     }
 
-    /// Keeps so many lines of trace, in this world and in those that follow.
+    /// Keeps so many lines of trace, in this world and in those that follow. With 0 nothing is
+    /// written at all, and there is no sum over it either.
     pub fn keep_trace(lines: usize) {
         with(|state| state.trace_max = lines);
+    }
+
+    /// Whether a read from a socket would give bytes, the end or an error.
+    pub fn has_news(socket: &Socket) -> bool {
+        with(|state| state.has_news(socket.id()))
+    }
+
+    /// Whether somebody waits to be accepted.
+    pub fn is_awaited(listener: &ListenSocket) -> bool {
+        with(|state| state.is_awaited(listener.id()))
     }
 
     /// The last things that happened, oldest first.
@@ -173,11 +186,11 @@ impl World {
     }
 
     /// A line of the test's own in the trace.
-    pub fn note(text: &str) {
-        with(|state| state.note(format_args!("{text}")));
+    pub fn note(text: fmt::Arguments<'_>) {
+        with(|state| state.note(text));
     }
 
-    /// A sum over all that ever happened: equal for two runs that were equal.
+    /// A sum over all that ever happened: equal for two runs that were equal, if a trace is kept.
     pub fn fingerprint() -> u64 {
         with(|state| state.fingerprint)
     }

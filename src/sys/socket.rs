@@ -126,6 +126,17 @@ impl Socket {
         check(unsafe { libc::shutdown(self.0.as_raw_fd(), libc::SHUT_WR) }).map(drop)
     }
 
+    /// Has whatever was not delivered by then thrown away when this is closed, and the peer told so:
+    /// it must not arrive later than what is sent on another connection.
+    pub fn discard_undelivered(&self) {
+        let (fd, size) = (self.0.as_raw_fd(), length_of::<libc::linger>());
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let place = (&raw const linger).cast();
+        // Where that fails, such as after a reset, nothing is left to be discarded.
+        // SAFETY: `place` points at `linger`, which outlives the call and is `size` bytes long.
+        unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, place, size) };
+    }
+
     /// The address of this end: of an accepted connection, the one that its peer has reached us
     /// by. `None` of a Unix socket.
     pub fn local_address(&self) -> Option<SocketAddr> {

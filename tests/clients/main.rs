@@ -1,7 +1,7 @@
 //! Client libraries as people use them, against the proxy in front of every kind of pool.
 //!
 //! `make test-clients` runs these; `make test` does not, because each library is installed by
-//! its own package manager first. Each test copies the programs of one folder here to the target
+//! its own package manager first, or by the system's. Each test copies the programs of one folder here to the target
 //! folder, has the package manager fetch what they need there, and runs them. They find the
 //! ports of the proxies in their environment:
 //!
@@ -195,6 +195,50 @@ fn redis_rs() {
     install(&mut build("build"));
     let pools = Pools::start();
     pools.run(&mut build("run"));
+}
+
+/// What Prometheus is told by way of redis_exporter.
+#[test]
+fn redis_exporter() {
+    if has("prometheus-redis-exporter", &["--version"]) {
+        run_python("exporter.py", &[]);
+    }
+}
+
+#[test]
+fn hiredis() {
+    if !has("cc", &["-E", "-include", "hiredis/async.h", "-x", "c", "/dev/null"]) {
+        return;
+    }
+    let folder = folder("c");
+    let words = ["-std=gnu99", "-Wall", "-Werror", "-o", "hiredis", "hiredis.c", "-lhiredis"];
+    install(Command::new("cc").args(words).current_dir(&folder));
+    Pools::start().run(&mut Command::new(folder.join("hiredis")));
+}
+
+#[test]
+fn phpredis() {
+    if has("php", &["-r", "new Redis();"]) {
+        Pools::start().run(Command::new("php").arg(folder("php").join("redis.php")));
+    }
+}
+
+#[test]
+fn redis_rb() {
+    if has("ruby", &["-e", "require 'redis'"]) {
+        Pools::start().run(Command::new("ruby").arg(folder("ruby").join("redis.rb")));
+    }
+}
+
+/// Whether a library or tool is there that only the system's own packages have.
+fn has(program: &str, words: &[&str]) -> bool {
+    let mut command = Command::new(program);
+    let status = command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let is_there = status.is_ok_and(|status| status.success());
+    if !is_there {
+        eprintln!("skipped: {program} {words:?} fails");
+    }
+    is_there
 }
 
 /// redis-cli as people and scripts use it.

@@ -171,6 +171,41 @@ fn who_has_closed_his_side_gets_what_is_there() {
 }
 
 #[test]
+fn who_has_closed_his_side_gets_what_the_server_has_decided() {
+    if original_differs("D-31: never lets go of who has closed its half") {
+        return;
+    }
+    // However long that takes: it answers when it has read to the end of what we say.
+    let fake = FakeServer::start(|heard| match heard.name().as_str() {
+        "BLPOP" if heard.word(1) == "full" => Answer::WhenLeft(b"*1\r\n$1\r\nx\r\n".to_vec()),
+        "BLPOP" => Answer::WhenLeft(Vec::new()),
+        "GET" => Answer::bulk("well"),
+        _ => Answer::Usual,
+    });
+    let address = fake.address();
+    let proxy = Proxy::start(&format!(
+        "StandaloneServerPool {{\nRefreshMethod fixed\nServerFailureLimit 2\n\
+         Group one {{\n+ {address}\n}}\n}}\n"
+    ));
+    for key in ["full", "empty"].repeat(3) {
+        let mut client = proxy.client();
+        client.send([wire(&["GET", "before"]), wire(&["BLPOP", key, "0"])].concat());
+        client.shut_down_write();
+        assert_eq!(client.reply(), bulk("well"));
+        if key == "full" {
+            assert_eq!(client.reply(), array([bulk("x")]));
+        }
+        client.expect_closed();
+        // That is nothing that the server could be blamed for, and no link that anybody could use.
+        assert_eq!(proxy.client().line("GET k"), bulk("well"));
+    }
+    let said = fake.heard_named("BLPOP");
+    let mut connections: Vec<usize> = said.iter().map(|heard| heard.connection).collect();
+    connections.dedup();
+    assert_eq!(connections.len(), 6);
+}
+
+#[test]
 fn no_timeout_but_its_own() {
     let server = RedisServer::start();
     let address = server.address();

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Answer, AnyPool, Client, FakeServer, Lost, Proxy, RedisServer, SOON, Value, array, bulk, error,
-    groups_conf, int, key_in_slots, nodes_line, ok, original_differs, simple, wait_until, wire,
+    groups_conf, int, key_in_slots, nodes_line, ok, original_differs, server_has, simple,
+    wait_until, wire,
 };
 
 const MISSING: &str = "D-36: no CLIENT";
@@ -94,6 +95,7 @@ fn what_is_wrong_is_told_as_a_server_tells_it() {
         "CLIENT PAUSE -1",
         "CLIENT PAUSE 1 x",
         "CLIENT PAUSE 1 write x",
+        "client pause 1 write x",
         "CLIENT UNPAUSE x",
         "CLIENT UNPAUSE",
         "CLIENT NO-EVICT x",
@@ -103,6 +105,7 @@ fn what_is_wrong_is_told_as_a_server_tells_it() {
         "CLIENT UNBLOCK x",
         "CLIENT UNBLOCK 1 x",
         "CLIENT UNBLOCK 1 ERROR x",
+        "client Unblock 1 ERROR x",
         "CLIENT UNBLOCK 99999",
         "CLIENT CACHING",
         "CLIENT CACHING yes",
@@ -241,6 +244,23 @@ fn a_list_has_the_fields_of_redis_with_true_figures() {
     drop(watcher);
     wait_until(SOON, "it has gone", || line_of(&mut client, id).is_empty());
 
+    let mut listener = proxy.client();
+    let id = listener.line("CLIENT ID").number();
+    listener.send("SUBSCRIBE a b\r\nPSUBSCRIBE c*\r\n");
+    (0..3).for_each(|_| drop(listener.reply()));
+    let shards = if server_has(7, 0) { "1" } else { "0" };
+    if shards == "1" {
+        listener.line("SSUBSCRIBE d");
+    }
+    let seen = line_of(&mut client, id);
+    for (name, value) in [("flags", "P"), ("sub", "2"), ("psub", "1"), ("ssub", shards)] {
+        assert_eq!(field(&seen, name), value, "{name}");
+    }
+    let some = client.line("CLIENT LIST TYPE pubsub").text();
+    assert_eq!((some.lines().count(), field(&some, "id")), (1, id.to_string()));
+    drop(listener);
+    wait_until(SOON, "it has gone", || line_of(&mut client, id).is_empty());
+
     // Part of a request, and what it has not read.
     other.send("*2\r\n$3\r\nGET\r\n$100\r\nabc");
     wait_until(SOON, "the bytes to arrive", || {
@@ -308,6 +328,15 @@ fn a_client_may_be_killed_in_every_way() {
     expect_lost(&mut one);
     expect_lost(&mut two);
     assert_eq!(client.line("CLIENT KILL LADDR 127.0.0.1:1"), int(0));
+    let [mut one, mut two] = pair();
+    assert_eq!(client.line("CLIENT KILL TYPE pubsub"), int(0));
+    for (other, line) in [(&mut one, "SUBSCRIBE a"), (&mut two, "PSUBSCRIBE a*")] {
+        other.line(line);
+    }
+    assert_eq!(client.line("CLIENT KILL TYPE normal"), int(0));
+    assert_eq!(client.line("CLIENT KILL TYPE pubsub"), int(2));
+    expect_lost(&mut one);
+    expect_lost(&mut two);
     let [mut one, mut two] = pair();
     assert_eq!(client.line("CLIENT KILL TYPE normal"), int(2));
     expect_lost(&mut one);
@@ -421,6 +450,38 @@ fn replies_that_are_not_wanted_do_not_come() {
             }
             assert_eq!(client.line("RESET"), simple("RESET"));
             assert_eq!(client.line("GET n"), bulk("5"));
+            client.send("CLIENT REPLY SKIP\r\nRESET\r\n");
+            assert_eq!(client.line("GET n"), bulk("5"));
+            assert!(!client.has_something());
+        }
+    });
+}
+
+#[test]
+fn who_wants_no_replies_is_told_of_subscriptions_all_the_same() {
+    if original_differs(MISSING) {
+        return;
+    }
+    AnyPool::each(|pool| {
+        for version in ["2", "3"] {
+            let mut client = pool.proxy.client();
+            client.line(&format!("HELLO {version}"));
+            let push = |word: &str, name: &str, count: i64| {
+                let words = vec![bulk(word), bulk(name), int(count)];
+                if version == "2" { Value::Array(words) } else { Value::Push(words) }
+            };
+            client.send("CLIENT REPLY OFF\r\nPING\r\nSUBSCRIBE a b\r\nPSUBSCRIBE c*\r\nPING\r\n");
+            assert_eq!(client.reply(), push("subscribe", "a", 1));
+            assert_eq!(client.reply(), push("subscribe", "b", 2));
+            assert_eq!(client.reply(), push("psubscribe", "c*", 3));
+            pool.proxy.client().line("PUBLISH a hello");
+            let message = vec![bulk("message"), bulk("a"), bulk("hello")];
+            let got = client.reply();
+            assert!(got == Value::Array(message.clone()) || got == Value::Push(message), "{got:?}");
+            client.send("UNSUBSCRIBE a\r\nNOPE\r\nPUNSUBSCRIBE\r\n");
+            assert_eq!(client.reply(), push("unsubscribe", "a", 2));
+            assert_eq!(client.reply(), push("punsubscribe", "c*", 1));
+            assert_eq!(client.line("RESET"), simple("RESET"));
             assert!(!client.has_something());
         }
     });

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::net::TcpStream;
 
 use crate::support::{
-    Address, AnyPool, Client, FakeServer, Proxy, SOON, Value, array, bulk, error, int, nodes_line,
-    ok, original_differs, shared_cluster, slot_of, wait_until,
+    Address, AnyPool, Client, FakeServer, Proxy, RedisCluster, SOON, Value, array, bulk, error,
+    int, nodes_line, ok, original_differs, shared_cluster, slot_of, wait_until,
 };
 
 fn skip() -> bool {
@@ -75,6 +75,61 @@ fn who_comes_by_another_address_is_told_that_one() {
         if TcpStream::connect(place).is_ok() {
             check_node(&mut Client::connect(&Address::At(place)), host, port);
         }
+    }
+}
+
+#[test]
+fn who_goes_from_proxy_to_proxy_does_not_notice() {
+    if skip() {
+        return;
+    }
+    // Each knows another node at first, and all call themselves by the one name before them.
+    let cluster = RedisCluster::start(3, 0);
+    let proxies: Vec<Proxy> = (0..3)
+        .map(|index| {
+            let seed = cluster.node(index).address();
+            let pool = format!("ClusterServerPool {{\nServers {{\n+ {seed}\n}}\n}}\n");
+            let proxy = Proxy::start(&format!("AnnounceAddr cache.example:7000\n{pool}"));
+            proxy.wait_for_servers(3);
+            proxy
+        })
+        .collect();
+    let mut turn = 0;
+    let mut next = || {
+        turn += 1;
+        proxies[turn % proxies.len()].client()
+    };
+    let shown = ["CLUSTER MYID", "CLUSTER SLOTS", "CLUSTER SHARDS", "CLUSTER NODES"];
+    for line in shown {
+        let seen: BTreeSet<String> = (0..3).map(|_| format!("{:?}", next().line(line))).collect();
+        assert!(seen.len() == 1, "{line}: {seen:?}");
+    }
+    let keys: BTreeSet<String> = (0..300).map(|number| format!("key:{number}")).collect();
+    for key in &keys {
+        assert_eq!(next().cmd(&["SET", key, key]), ok());
+    }
+    // An iteration goes on wherever the next step is asked for.
+    let (mut cursor, mut found) = ("0".to_owned(), Vec::new());
+    loop {
+        let step = next().line(&format!("SCAN {cursor} COUNT 7"));
+        let [at, some] = step.elements() else { panic!("no step: {step:?}") };
+        found.extend(some.elements().iter().map(Value::text));
+        cursor = at.text();
+        if cursor == "0" {
+            break;
+        }
+    }
+    assert_eq!((found.len(), found.into_iter().collect()), (300, keys));
+    let mut listener = next();
+    listener.line("SUBSCRIBE channel");
+    for _ in 0..3 {
+        assert_eq!(next().line("PUBLISH channel hello"), int(1));
+        let heard = listener.reply();
+        assert_eq!(heard, array([bulk("message"), bulk("channel"), bulk("hello")]));
+    }
+    let digest = next().cmd(&["SCRIPT", "LOAD", "return 7"]).text();
+    for number in 0..9 {
+        assert_eq!(next().line(&format!("EVALSHA {digest} 1 key:{number}")), int(7));
     }
 }
 

@@ -96,7 +96,7 @@ fn it_lists_what_the_proxy_answers_with_an_error() {
     let proxy = Proxy::start(&FakeServer::conf(&fakes, ""));
     proxy.wait_for_servers(1);
     let page = page();
-    let mut answered = [const { BTreeSet::new() }; 5];
+    let mut answered = [const { BTreeSet::new() }; 6];
     for command in CommandTable::new().iter() {
         let ends_the_connection = [LocalCommand::Http, LocalCommand::Quit].map(Family::Local);
         if command.family() == Family::Container || ends_the_connection.contains(&command.family())
@@ -117,6 +117,8 @@ fn it_lists_what_the_proxy_answers_with_an_error() {
             "' is not available through the proxy: the servers of a cluster have to be told \
              directly",
             "' is not available: the proxy does not do client-side caching",
+            "' is not available through the proxy: it does not write to its configuration, which \
+             CONFIG RELOAD reads again",
         ];
         for (reason, answered) in reasons.iter().zip(&mut answered) {
             if error.ends_with(reason) {
@@ -131,7 +133,7 @@ fn it_lists_what_the_proxy_answers_with_an_error() {
         }
     }
     for (heading, answered) in
-        ["not yet", "one server", "one connection", "cluster change", "tracking"]
+        ["not yet", "one server", "one connection", "cluster change", "tracking", "own file"]
             .iter()
             .zip(answered)
     {

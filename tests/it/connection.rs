@@ -2,8 +2,8 @@
 //! COMMAND, which clients ask before anything else.
 
 use crate::support::{
-    Proxy, SOON, Value, array, bulk, error, int, ok, original_differs, shared_cluster, simple,
-    wait_until,
+    Proxy, RedisServer, SOON, Value, array, bulk, error, int, ok, original_differs, shared_cluster,
+    simple, wait_until,
 };
 
 fn proxy() -> Proxy {
@@ -162,4 +162,34 @@ fn every_request_is_counted_even_if_no_server_sees_it() {
     client.line("MGET counted:a counted:b");
     let now = || proxy.figure("TotalRequests");
     wait_until(SOON, "ten requests and two parts to be counted", || now() >= before + 12);
+}
+
+/// The timers that the kernel runs for connections to this port of loopback: 2 is that of keep-alive.
+fn timers_towards(port: u16) -> Vec<String> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the connections of this host");
+    let towards = format!("0100007F:{port:04X}");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // Of those that are established, and only our end: the other has another port there.
+    let ours = rows.filter(|row| row.get(2) == Some(&&*towards) && row.get(3) == Some(&"01"));
+    ours.filter_map(|row| Some(row.get(5)?.split(':').next()?.to_owned())).collect()
+}
+
+#[test]
+fn servers_that_are_silent_are_looked_after_if_keep_alive_says_so() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    for (lines, timer) in [("    KeepAlive 100", "02"), ("    KeepAlive 0", "00"), ("", "00")] {
+        let server = RedisServer::start();
+        let group = format!("    Group g {{\n        + {}\n    }}", server.address());
+        let proxy = Proxy::start(&format!(
+            "StandaloneServerPool {{\n    RefreshMethod fixed\n{lines}\n{group}\n}}\n"
+        ));
+        assert_eq!(proxy.client().line("SET k v"), ok());
+        // A moment later nothing is under way, and no other timer runs.
+        wait_until(SOON, "the link to have the right timer", || {
+            let timers = timers_towards(server.port());
+            !timers.is_empty() && timers.iter().all(|running| running == timer)
+        });
+    }
 }

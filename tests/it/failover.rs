@@ -3,192 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Address, Client, Proxy, RedisCluster, SOON, Value, bulk, error, key_in_slots, ok,
-    original_differs, slot_of, wait_until, wire,
+    Address, Client, Key, MAYBE_DONE, NEVER_SENT, NO_SERVER, Proxy, RedisCluster, SOON, StopAtEnd,
+    Tally, Value, Writers, bulk, error, key_in_slots, ok, original_differs, slot_of, wait_until,
+    wire,
 };
-
-/// Nothing of the request was sent.
-const NEVER_SENT: &str = "ERR no server connection avaliable";
-/// The server may have executed it.
-const MAYBE_DONE: &str = "ERR server connection close";
-/// There is no server for it.
-const NO_SERVER: &str = "ERR no server avaliable";
-
-/// What became of the requests of all writers.
-#[derive(Default)]
-struct Tally {
-    accepted: AtomicU64,
-    never_sent: AtomicU64,
-    maybe_done: AtomicU64,
-    no_server: AtomicU64,
-    cluster_down: AtomicU64,
-    /// Keys whose last acknowledged write the new master never got: replication is asynchronous.
-    set_back: AtomicU64,
-    /// When the writers of the server in question were served, in the order of time.
-    served: Mutex<Vec<Instant>>,
-}
-
-impl Tally {
-    fn errors(&self) -> u64 {
-        let all = [&self.never_sent, &self.maybe_done, &self.no_server, &self.cluster_down];
-        all.iter().map(|count| count.load(Ordering::Relaxed)).sum()
-    }
-
-    fn serve(&self) {
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
-    }
-
-    fn first_served_after(&self, when: Instant) -> Option<Instant> {
-        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        served.iter().copied().filter(|at| *at >= when).min()
-    }
-
-    /// The longest time in which nobody was served.
-    fn longest_gap(&self) -> Duration {
-        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        let gaps = served.windows(2).map(|two| two[1].saturating_duration_since(two[0]));
-        gaps.max().unwrap_or_default()
-    }
-
-    fn told(&self) -> String {
-        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        format!(
-            "{} accepted, errors: {} never sent, {} possibly applied, {} no server, {} CLUSTERDOWN; {} keys set back",
-            of(&self.accepted),
-            of(&self.never_sent),
-            of(&self.maybe_done),
-            of(&self.no_server),
-            of(&self.cluster_down),
-            of(&self.set_back)
-        )
-    }
-}
-
-/// A key that one writer alone writes, with what it may hold now.
-struct Key {
-    name: String,
-    /// It belongs to the server in question.
-    is_watched: bool,
-    last: u64,
-    possible: BTreeSet<u64>,
-    /// An acknowledged write of it may be missing once: the master died before the replica had it.
-    may_be_set_back: bool,
-}
-
-impl Key {
-    fn new(name: String, is_watched: bool, may_be_set_back: bool) -> Key {
-        Key { name, is_watched, last: 0, possible: BTreeSet::from([0]), may_be_set_back }
-    }
-
-    /// The next write. Its reply is what the key held before.
-    fn write(&mut self) -> Vec<u8> {
-        self.last += 1;
-        wire(&["SET", &self.name, &self.last.to_string(), "GET"])
-    }
-
-    /// The reply to the write of `number`.
-    fn take(&mut self, number: u64, reply: &Value, tally: &Tally) {
-        if let Some(error) = reply.error_text() {
-            return self.take_error(number, error, tally);
-        }
-        let before = number_of(reply).unwrap_or_else(|| panic!("{}: {reply:?}", self.name));
-        self.check(before, tally);
-        self.possible = BTreeSet::from([number]);
-        tally.accepted.fetch_add(1, Ordering::Relaxed);
-        if self.is_watched {
-            tally.serve();
-        }
-    }
-
-    fn take_error(&mut self, number: u64, error: &str, tally: &Tally) {
-        let count = match error {
-            NEVER_SENT => &tally.never_sent,
-            NO_SERVER => &tally.no_server,
-            _ if error.starts_with("CLUSTERDOWN ") => &tally.cluster_down,
-            MAYBE_DONE => {
-                self.possible.insert(number);
-                &tally.maybe_done
-            }
-            other => panic!("{}: no error that a client should see: {other}", self.name),
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether the key may hold this.
-    #[track_caller]
-    fn check(&mut self, held: u64, tally: &Tally) {
-        if self.possible.contains(&held) {
-            return;
-        }
-        let is_older = self.possible.first().is_some_and(|first| held < *first);
-        assert!(
-            is_older && self.may_be_set_back,
-            "{} held {held}, and could only hold {:?}",
-            self.name,
-            self.possible
-        );
-        self.may_be_set_back = false;
-        tally.set_back.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-fn number_of(reply: &Value) -> Option<u64> {
-    match reply {
-        Value::Nil => Some(0),
-        Value::Bulk(bytes) => std::str::from_utf8(bytes).ok()?.parse().ok(),
-        _ => None,
-    }
-}
-
-/// Writes its keys one request at a time, and reads them, until told to stop.
-fn write_singly(mut client: Client, keys: &mut [Key], tally: &Tally, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        for key in keys.iter_mut() {
-            client.send(key.write());
-            key.take(key.last, &client.reply(), tally);
-            let reply = client.cmd(&["GET", &key.name]);
-            match reply.error_text() {
-                // A read changes nothing, whatever became of it.
-                Some(error) => key.take_error(key.last, error, tally),
-                None => key.check(number_of(&reply).expect("a number"), tally),
-            }
-        }
-        // A loaded machine has other things to do, too.
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Writes its keys three times each in one go, until told to stop.
-fn write_pipelined(mut client: Client, keys: &mut [Key], tally: &Tally, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        let (mut bytes, mut sent) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
-            for (at, key) in keys.iter_mut().enumerate() {
-                bytes.extend(key.write());
-                sent.push((at, key.last));
-            }
-        }
-        client.send(&bytes);
-        for (at, number) in sent {
-            keys[at].take(number, &client.reply(), tally);
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Tells the writers to stop, also when a test ends in a panic.
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Has writers at work while `act` does something to the cluster; `watched` are the slots of the
 /// server it is done to. Tells what the keys may hold in the end.
@@ -199,52 +21,24 @@ fn under_load(
     tally: &Tally,
     act: impl FnOnce(),
 ) -> Vec<Key> {
-    const SINGLE: usize = 4;
-    const PIPELINED: usize = 2;
     let others = if watched.start == 0 { watched.end..16384 } else { 0..watched.start };
-    let mut writers: Vec<Vec<Key>> = (0..SINGLE + PIPELINED)
-        .map(|writer| {
-            let keys = (0..4).map(|number| {
-                let (is_watched, prefix) = (number % 2 == 0, format!("w{writer}:{number}:"));
-                let slots = if is_watched { watched } else { &others };
-                let name = key_in_slots(slots.clone(), &prefix);
-                Key::new(name, is_watched, is_watched && may_be_set_back)
-            });
-            keys.collect()
-        })
-        .collect();
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let guard = StopAtEnd(&stop);
-        for (writer, keys) in writers.iter_mut().enumerate() {
-            let (client, stop) = (proxy.client(), &stop);
-            scope.spawn(move || match writer {
-                0..SINGLE => write_singly(client, keys, tally, stop),
-                _ => write_pipelined(client, keys, tally, stop),
-            });
+    let keys = Writers::keys(|writer, number| {
+        let (is_watched, prefix) = (number % 2 == 0, format!("w{writer}:{number}:"));
+        let slots = if is_watched { watched } else { &others };
+        let key = Key::new(key_in_slots(slots.clone(), &prefix), is_watched);
+        if is_watched && may_be_set_back {
+            key.license().grant(1);
         }
-        let goal = tally.accepted.load(Ordering::Relaxed) + 200;
-        wait_until(SOON, "the writers to be at work", || {
-            tally.accepted.load(Ordering::Relaxed) >= goal
-        });
-        act();
-        drop(guard);
+        key
     });
-    writers.into_iter().flatten().collect()
-}
-
-/// Waits until all writers have gone on for a while.
-fn some_more(tally: &Tally) {
-    let goal = tally.accepted.load(Ordering::Relaxed) + 300;
-    wait_until(SOON, "some more writes", || tally.accepted.load(Ordering::Relaxed) >= goal);
+    Writers::new(keys).work(proxy.address(), tally, act)
 }
 
 /// Every key holds what it may hold, and every slot takes a write.
 fn check_all(proxy: &Proxy, keys: &mut [Key], tally: &Tally) {
     let mut client = proxy.client();
     for key in keys {
-        let held = client.cmd(&["GET", &key.name]);
-        key.check(number_of(&held).unwrap_or_else(|| panic!("{}: {held:?}", key.name)), tally);
+        key.look(&mut client, tally);
     }
     let mut missing = vec![true; 16384];
     let names: Vec<String> = (0..)
@@ -312,7 +106,7 @@ fn a_master_goes(how: &str, lines: &str, end: impl FnOnce(&mut RedisCluster)) {
         // A RefreshInterval, and the patience with a server that the others have given up.
         let most = direct + Duration::from_secs(2 + 2);
         assert!(proxied < most, "{proxied:?}, directly {direct:?}");
-        some_more(&tally);
+        tally.some_more();
     });
     check_all(&proxy, &mut keys, &tally);
     eprintln!("{how}: in the end {}", tally.told());
@@ -393,7 +187,7 @@ fn a_failover_by_hand_is_no_error() {
     let mut keys = under_load(&proxy, &cluster.slots_of(0), false, &tally, || {
         for new in [cluster.replica_of(0), 0, cluster.replica_of(1)] {
             cluster.fail_over_to(new);
-            some_more(&tally);
+            tally.some_more();
         }
     });
     eprintln!("CLUSTER FAILOVER: longest gap {:?}; {}", tally.longest_gap(), tally.told());
@@ -411,13 +205,13 @@ fn nodes_come_and_go_without_an_error() {
             let new = cluster.add_master();
             proxy.wait_for_servers(4);
             cluster.migrate_slot(100, 0, new);
-            some_more(&tally);
+            tally.some_more();
             // The last slot it has is taken away: it becomes a replica of who takes it.
             cluster.migrate_slot(100, new, 0);
-            some_more(&tally);
+            tally.some_more();
             cluster.forget_last();
             proxy.wait_for_servers(3);
-            some_more(&tally);
+            tally.some_more();
         }
     });
     eprintln!("a node came and went twice: {}", tally.told());
@@ -509,7 +303,7 @@ fn d10_connections_that_are_killed_all_the_time_are_no_outage() {
                 }
             });
         }
-        some_more(&tally);
+        tally.some_more();
         let mut killer = cluster.node(1).client();
         let until = Instant::now() + Duration::from_secs(3);
         while Instant::now() < until {
@@ -521,7 +315,7 @@ fn d10_connections_that_are_killed_all_the_time_are_no_outage() {
         while Instant::now() < until {
             kills += killer.line("CLIENT KILL TYPE normal SKIPME yes").number();
         }
-        some_more(&tally);
+        tally.some_more();
         drop(guard);
     });
     let gap = tally.longest_gap();

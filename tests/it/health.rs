@@ -438,6 +438,16 @@ fn run(line: &str) -> Result<(), String> {
     }
 }
 
+/// How many connections to this address are closed, and still have something to deliver.
+fn undelivered(address: &str) -> usize {
+    const FIN_WAIT_1: &str = "04";
+    let address: std::net::Ipv4Addr = address.parse().expect("an address");
+    let shown = format!("{:08X}:", u32::from_le_bytes(address.octets()));
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the connections of this host");
+    let lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<&str>>());
+    lines.filter(|fields| fields[2].starts_with(&shown) && fields[3] == FIN_WAIT_1).count()
+}
+
 #[test]
 fn a_wall_that_swallows_everything_costs_what_is_behind_it() {
     if original_differs("D-68: waits for ever for a connect") {
@@ -474,6 +484,8 @@ fn a_wall_that_swallows_everything_costs_what_is_behind_it() {
         assert_eq!(witness.cmd(&["SET", &second, "v"]), ok());
         reply == error(NEVER_SENT)
     });
+    // What may not have arrived is not on its way any more: it would come after what is sent next.
+    assert_eq!(undelivered(&walled.address), 0);
     walled.open().unwrap();
     let began = Instant::now();
     wait_until(SOON, "the server to be used again", || client.cmd(&["SET", &first, "4"]) == ok());

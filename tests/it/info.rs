@@ -24,47 +24,75 @@ struct Monitor {
     total: Option<(u64, u64, u64)>,
 }
 
-/// Reads it as the exporter does: split at line feeds; a server is three parts between colons;
-/// fields until the monitors; columns between blanks.
+/// Where the exporter is in INFO. It never goes back.
+#[derive(PartialEq)]
+enum Scope {
+    Global,
+    Servers,
+    Latency,
+}
+
+/// Reads it as the exporter does: split at line feeds; fields of two parts; from `# Servers` on those
+/// of servers, each of which begins with an address of two parts; from `# LatencyMonitor` on nothing
+/// but monitors, each of which goes on as far as lines have four columns, up to that with `T`.
 fn scrape(info: &str) -> Scraped {
     let mut scraped = Scraped::default();
-    let mut section = "";
-    let mut monitor = String::new();
-    for line in info.split('\n') {
-        if let Some(name) = line.strip_prefix("# ") {
-            section = name;
+    let mut scope = Scope::Global;
+    let mut lines = info.split('\n');
+    while let Some(line) = lines.next() {
+        let parts: Vec<&str> = line.split(':').collect();
+        let is_monitors = line.starts_with("# LatencyMonitor");
+        if let Some(name) = line.strip_prefix("ServerLatencyMonitorName:") {
+            scraped.read_monitor(name, &mut lines);
             continue;
         }
-        match section {
-            "Servers" if line.starts_with("Server:") => {
-                let parts: Vec<&str> = line.split(':').collect();
+        match scope {
+            Scope::Global if line.starts_with("# Servers") => scope = Scope::Servers,
+            Scope::Global | Scope::Servers if is_monitors => scope = Scope::Latency,
+            Scope::Global => {
+                if let [name, value] = parts[..]
+                    && let Ok(number) = value.parse()
+                {
+                    // What comes twice would overwrite what came before.
+                    let known = scraped.figures.insert(name.to_owned(), number);
+                    assert_eq!(known, None, "{line}");
+                }
+            }
+            Scope::Servers if parts[0] == "Server" => {
                 assert_eq!(parts.len(), 3, "{line}");
                 let address = format!("{}:{}", parts[1], parts[2]);
                 scraped.servers.push([("Server".to_owned(), address)].into());
             }
-            "Servers" if !line.is_empty() => {
-                let (name, value) = line.split_once(':').expect("a field");
-                let server = scraped.servers.last_mut().expect("a server");
-                assert_eq!(server.insert(name.to_owned(), value.to_owned()), None, "{line}");
-            }
-            "LatencyMonitor" | "ServerLatencyMonitor" => {
-                if let Some((_, name)) = line.split_once("MonitorName:") {
-                    monitor = name.to_owned();
-                    scraped.monitors.insert(monitor.clone(), Monitor::default());
-                } else if !line.is_empty() {
-                    read_bucket(line, scraped.monitors.get_mut(&monitor).expect("a monitor"));
+            Scope::Servers => {
+                if let [name, value] = parts[..] {
+                    let server = scraped.servers.last_mut().expect("a server");
+                    assert_eq!(server.insert(name.to_owned(), value.to_owned()), None, "{line}");
                 }
             }
-            _ => {
-                if let Some((name, value)) = line.split_once(':')
-                    && let Ok(number) = value.parse()
-                {
-                    scraped.figures.insert(name.to_owned(), number);
+            Scope::Latency => {
+                if let Some(name) = line.strip_prefix("LatencyMonitorName:") {
+                    scraped.read_monitor(name, &mut lines);
                 }
             }
         }
     }
     scraped
+}
+
+impl Scraped {
+    fn read_monitor<'a>(&mut self, name: &str, lines: &mut impl Iterator<Item = &'a str>) {
+        let mut monitor = Monitor::default();
+        for line in lines {
+            if line.split_ascii_whitespace().count() < 4 {
+                break;
+            }
+            read_bucket(line, &mut monitor);
+            if monitor.total.is_some() {
+                break;
+            }
+        }
+        assert_eq!(self.monitors.insert(name.to_owned(), monitor), None, "{name}");
+    }
 }
 
 fn read_bucket(line: &str, monitor: &mut Monitor) {

@@ -57,6 +57,47 @@ fn each_request_has_its_line_at_info() {
         };
         wait_until(SOON, command, || lines(&proxy, "predixy.log").iter().any(is_it));
     }
+    if !crate::support::is_original() {
+        // Whoever answers, and whatever.
+        let key = ["{logs}l"];
+        assert_eq!(client.cmd(&["RPUSH", key[0], "x"]).number(), 1);
+        assert_eq!(client.cmd(&["BLPOP", key[0], "0"]).elements().len(), 2);
+        assert_eq!(client.line("MULTI"), ok());
+        assert_eq!(client.line("DISCARD"), ok());
+        for line in ["INFO", "CLIENT LIST", "SLOWLOG GET", "CLUSTER INFO", "HELLO 3", "RESET"] {
+            assert_eq!(client.line(line).error_text(), None, "{line}");
+        }
+        for line in ["NOSUCH", "GET", "WAIT 0 0", "RENAME a b"] {
+            assert!(client.line(line).error_text().is_some(), "{line}");
+        }
+        client.send(wire(&["SUBSCRIBE", "c"]));
+        assert_eq!(client.reply().elements()[1], bulk("c"));
+        for (command, kind) in [
+            ("blpop {logs}l s 127", "Array"),
+            ("multi  s None", "Status"),
+            ("discard  s None", "Status"),
+            ("info  s None", "Str"),
+            ("client|list  s None", "Str"),
+            ("slowlog|get  s None", "Array"),
+            ("cluster|info  s None", "Str"),
+            ("hello  s None", "Array"),
+            ("reset  s None", "Status"),
+            ("  s None", "Err"),
+            ("wait  s None", "Err"),
+            ("rename  s None", "Err"),
+            ("subscribe  s None", "Array"),
+        ] {
+            wait_until(SOON, command, || {
+                let lines = lines(&proxy, "predixy.log");
+                let mut rest = lines.iter().map(|line| message(line).splitn(9, ' ').nth(8));
+                rest.any(|rest| {
+                    rest.is_some_and(|rest| {
+                        rest.starts_with(command) && rest.contains(&format!(" {kind} t "))
+                    })
+                })
+            });
+        }
+    }
     let all = lines(&proxy, "predixy.log");
     let get = all.iter().find(|line| line.contains(" get {logs}a ")).expect("GET");
     let words: Vec<&str> = message(get).split(' ').collect();
@@ -326,6 +367,26 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
         (0..1000).for_each(|_| assert_eq!(client.reply(), bulk("x")));
     }
     assert!(proxy.terminate().success(), "not even the end waits for long");
+}
+
+#[test]
+fn a_pipe_is_a_log_whether_or_not_somebody_reads_it() {
+    if original_differs("waits for a reader before it listens") {
+        return;
+    }
+    let scratch = crate::support::Scratch::new("pipe");
+    let path = scratch.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&path).status().is_ok_and(|status| status.success()));
+    let mut proxy = Proxy::start(&format!("Log {}\n{}", path.display(), shared_cluster().conf()));
+    assert_eq!(proxy.client().line("PING"), simple("PONG"));
+    // Who comes later reads what was written so far, and what follows.
+    let mut reader = std::io::BufReader::new(fs::File::open(&path).expect("the pipe"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut reader, &mut line).expect("a line");
+    assert!(line.contains("predixy listen in"), "{line}");
+    drop(reader);
+    assert_eq!(proxy.client().line("PING"), simple("PONG"));
+    assert!(proxy.terminate().success());
 }
 
 #[test]

@@ -131,6 +131,32 @@ fn a_server_can_be_restarted_during_a_pause_and_nobody_notices() {
 }
 
 #[test]
+fn who_leaves_during_a_pause_has_asked_nothing() {
+    if original_differs(LACKS) {
+        return;
+    }
+    AnyPool::each(|pool| {
+        let mut admin = pool.proxy.client();
+        assert_eq!(admin.line("PROXY PAUSE"), ok());
+        let mut leaving: Vec<Client> = (0..4).map(|_| pool.proxy.client()).collect();
+        for client in &mut leaving {
+            client.send(crate::support::wire(&["SET", "pause:left", "1"]));
+        }
+        let received = pool.proxy.figure("TotalRecvClientBytes");
+        let mut stays = pool.proxy.client();
+        stays.send(crate::support::wire(&["SET", "pause:stays", "1"]));
+        wait_until(SOON, "all requests to arrive", || {
+            pool.proxy.figure("TotalRecvClientBytes") > received + 30
+        });
+        drop(leaving);
+        wait_until(SOON, "the clients to be gone", || pool.proxy.figure("ClientConnections") == 3);
+        assert_eq!(admin.line("PROXY RESUME"), ok());
+        assert_eq!(stays.reply(), ok());
+        assert_eq!(stays.line("EXISTS pause:left pause:stays"), int(1));
+    });
+}
+
+#[test]
 fn only_admins_may_pause_and_a_stop_does_not_wait_for_the_end_of_it() {
     if original_differs(LACKS) {
         return;

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Client, Lost, Proxy, RedisCluster, RedisServer, SOON, Value, Watched, bulk, groups_conf, ok,
-    original_differs, slot_of, wait_until, wire,
+    Answer, Client, FakeServer, Lost, Proxy, RedisCluster, RedisServer, SOON, Value, Watched,
+    array, bulk, groups_conf, int, ok, original_differs, slot_of, wait_until, wire,
 };
 
 fn subscribe(client: &mut Client, word: &str, names: &[&str]) {
@@ -104,6 +104,31 @@ fn a_server_that_comes_back_at_once_is_subscribed_to_again() {
     server.restart();
     let mut publisher = proxy.client();
     publish_until_heard(&mut || Some(publisher.line("PUBLISH back x")), &mut reader);
+}
+
+#[test]
+fn a_server_may_take_its_time_as_long_as_it_goes_on() {
+    if original_differs("waits for ever") {
+        return;
+    }
+    // A tenth of a second for each, which makes three seconds for the last.
+    let fake = FakeServer::start(|heard| match heard.name().as_str() {
+        "SUBSCRIBE" => {
+            std::thread::sleep(Duration::from_millis(100));
+            let name = heard.word(1);
+            let length = name.len();
+            Answer::text(format!("*3\r\n$9\r\nsubscribe\r\n${length}\r\n{name}\r\n:1\r\n"))
+        }
+        _ => Answer::Usual,
+    });
+    let conf = groups_conf(&[fake.address()]);
+    let proxy = Proxy::start(&conf.replace("Databases", "ServerTimeout 2\n    Databases"));
+    let mut client = proxy.client();
+    let names: Vec<String> = (0..30).map(|number| format!("many:{number}")).collect();
+    client.send(wire(&[vec!["SUBSCRIBE"], names.iter().map(String::as_str).collect()].concat()));
+    for (count, name) in (1..).zip(&names) {
+        assert_eq!(client.reply(), array([bulk("subscribe"), bulk(name), int(count)]));
+    }
 }
 
 #[test]

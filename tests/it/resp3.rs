@@ -333,7 +333,9 @@ fn hello_and_reset_with_passwords() {
     let (mut direct, mut proxied) = (server.client(), pool.proxy.client());
     let mut same = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
-        assert_eq!(raw(&mut proxied, &words), raw(&mut direct, &words), "{line}");
+        // Redis 7.0 leaves a word out.
+        let want = raw(&mut direct, &words).replace("the HELLO AUTH", "the HELLO <proto> AUTH");
+        assert_eq!(raw(&mut proxied, &words), want, "{line}");
     };
     for line in [
         "HELLO",

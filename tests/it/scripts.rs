@@ -108,6 +108,54 @@ fn d66_a_server_that_does_not_know_a_script_is_told() {
 }
 
 #[test]
+fn d66_a_server_that_does_not_know_a_script_executes_it_in_a_transaction() {
+    if original_differs("D-66: passes NOSCRIPT on") {
+        return;
+    }
+    AnyPool::each(|pool| {
+        let mut client = pool.proxy.client();
+        let read = "return redis.call('GET', KEYS[1])";
+        let (incr, get) = (load(&mut client, INCR), load(&mut client, read));
+        let forget = || {
+            for master in &mut pool.masters() {
+                assert_eq!(master.line("SCRIPT FLUSH"), ok());
+            }
+        };
+        for number in 0..4 {
+            let key = format!("key:{number}");
+            let read_only = if server_has(7, 0) { "EVALSHA_RO" } else { "EVALSHA" };
+            forget();
+            let lines = [
+                "MULTI".to_owned(),
+                format!("EVALSHA {} 1 {key}", incr.to_uppercase()),
+                format!("INCR {key}"),
+                format!("{read_only} {get} 1 {key}"),
+                "EXEC".to_owned(),
+            ];
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            assert_eq!(client.pipeline(&lines)[4], array([int(1), int(2), bulk("2")]));
+            // Before the first key it is not known who will be asked.
+            forget();
+            assert_eq!(client.line("MULTI"), ok());
+            assert_eq!(client.line(&format!("EVALSHA {get} 0")), simple("QUEUED"));
+            assert_eq!(client.line(&format!("GET {key}")), simple("QUEUED"));
+            let replies = client.line("EXEC").elements().to_vec();
+            assert!(!is_no_script(&replies[0]) && replies[1] == bulk("2"), "{replies:?}");
+        }
+        // A script that is too long to be sent along is said to be missing, as by a server.
+        let long = format!("return 1 --{}", "x".repeat(70_000));
+        let digest = load(&mut client, &long);
+        let exec = |client: &mut Client| {
+            let call = format!("EVALSHA {digest} 1 key");
+            client.pipeline(&["MULTI", &call, "EXEC"])[2].elements()[0].clone()
+        };
+        assert_eq!(exec(&mut client), int(1));
+        forget();
+        assert!(is_no_script(&exec(&mut client)));
+    });
+}
+
+#[test]
 fn d66_a_master_that_comes_later_and_one_that_is_away_change_nothing() {
     if original_differs("D-66: one dead server fails it") {
         return;

@@ -1,14 +1,13 @@
 //! Groups that Sentinel looks after: discovery, failover, disagreement, passwords.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Address, Answer, Client, FakeServer, Group, Proxy, RedisSentinel, RedisServer, SOON, Secrets,
-    Value, Watched, bulk, error, monitor_lines, ok, original_differs, wait_until,
+    Address, Answer, Client, FakeServer, Group, Key, Proxy, RedisSentinel, RedisServer, SOON,
+    Secrets, ServerLine, Tally, Value, Watched, Writers, bulk, error, monitor_lines, ok,
+    original_differs, wait_until,
 };
 
 /// A pool that tries again soon.
@@ -25,57 +24,6 @@ fn proxy_for(watched: &Watched, lines: &str) -> Proxy {
 /// seem to jump they do nothing for half a minute.
 const FAILOVER: Duration = Duration::from_secs(60);
 
-/// Writes until it is told to stop, to a key of its own, and checks every reply.
-struct Writer {
-    key: String,
-    /// The last number that was sent, and the last that was acknowledged.
-    sent: u64,
-    acknowledged: u64,
-    /// Times of the acknowledged writes.
-    accepted: Vec<Instant>,
-    errors: Vec<String>,
-}
-
-impl Writer {
-    fn run(address: &Address, key: String, stop: &AtomicBool) -> Writer {
-        let mut writer =
-            Writer { key, sent: 0, acknowledged: 0, accepted: Vec::new(), errors: Vec::new() };
-        let mut client = Client::connect(address);
-        client.set_deadline(FAILOVER);
-        while !stop.load(Ordering::SeqCst) {
-            writer.sent += 1;
-            let value = format!("{}={}", writer.key, writer.sent);
-            match client.cmd(&["SET", &writer.key, &value]) {
-                Value::Simple(text) if text == "OK" => {
-                    writer.acknowledged = writer.sent;
-                    writer.accepted.push(Instant::now());
-                }
-                Value::Error(text) => {
-                    writer.errors.push(text);
-                    thread::sleep(Duration::from_millis(2));
-                }
-                other => panic!("a wrong reply to SET: {other:?}"),
-            }
-            match client.cmd(&["GET", &writer.key]) {
-                Value::Nil | Value::Error(_) => {}
-                reply => {
-                    let text = reply.text();
-                    let (key, number) = text.split_once('=').expect("a value of ours");
-                    assert_eq!(key, writer.key, "the value of somebody else");
-                    assert!(number.parse::<u64>().expect("a number") <= writer.sent);
-                }
-            }
-        }
-        writer
-    }
-
-    /// How long after that moment the first write was accepted: the end of the longest pause.
-    fn first_after(&self, moment: Instant) -> Option<Duration> {
-        let pauses = self.accepted.windows(2).max_by_key(|two| two[1].duration_since(two[0]));
-        Some(pauses?[1].saturating_duration_since(moment))
-    }
-}
-
 /// When somebody who asks a Sentinel all the time is first able to write.
 fn write_directly(sentinel: &RedisSentinel, group: &str, from: Instant) -> Duration {
     let mut asks = sentinel.client();
@@ -89,80 +37,59 @@ fn write_directly(sentinel: &RedisSentinel, group: &str, from: Instant) -> Durat
     from.elapsed()
 }
 
-/// Has writers write to a group while `harm` befalls its master, and checks what is left.
+/// Has writers write to so many groups while `harm` befalls the master of the first, and checks
+/// every reply, and what is left.
 fn check_failover(
     what: &str,
+    groups: usize,
     harm: impl FnOnce(&mut RedisServer),
     undo: impl FnOnce(&mut RedisServer),
 ) {
-    const WRITERS: usize = 4;
-    let mut watched = Watched::start(3, 2, 2);
+    let mut watched = Watched::start(3, groups, 2);
     let proxy = proxy_for(&watched, "");
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|number| {
-            let key = watched.key_on(number % 2, &format!("w{number}:"));
-            let (address, stop) = (proxy.address().clone(), Arc::clone(&stop));
-            thread::spawn(move || Writer::run(&address, key, &stop))
-        })
-        .collect();
-    let mut looks = watched.groups[0].servers[0].client();
-    wait_until(SOON, "the writers to write", || looks.line("DBSIZE").number() >= 2);
-    let moment = Instant::now();
-    harm(&mut watched.groups[0].servers[0]);
-    let direct = write_directly(&watched.sentinels[0], "g0", moment);
-    let master = watched.wait_for_new_master(0, 0);
-    let address = watched.groups[0].servers[master].address();
-    wait_until(SOON, "the proxy to know the new master", || {
-        proxy.servers().iter().any(|server| server.address == address && server.role == "master")
+    let tally = Tally::with_refusals(&["READONLY "]);
+    let keys = Writers::keys(|writer, number| {
+        let group = number % groups;
+        let key = Key::new(watched.key_on(group, &format!("w{writer}:{number}:")), group == 0);
+        // What the replica did not have yet when its master went is lost.
+        key.license().grant(u32::from(group == 0));
+        key
     });
-    let known = moment.elapsed();
-    let mut probe = proxy.client();
-    let key = watched.key_on(0, "probe:");
-    wait_until(SOON, "a write through the proxy", || probe.cmd(&["SET", &key, "1"]) == ok());
-    // Every writer must get going again, also one whose reply never came.
-    let count = |client: &mut Client| client.line("INFO commandstats").text();
-    let mut new_master = watched.groups[0].servers[master].client();
-    let keys: Vec<String> = (0..WRITERS)
-        .filter(|number| number % 2 == 0)
-        .map(|number| watched.key_on(0, &format!("w{number}:")))
-        .collect();
-    for key in keys {
-        let first = new_master.cmd(&["GET", &key]);
-        wait_until(SOON, "the writer to go on", || new_master.cmd(&["GET", &key]) != first);
-    }
-    assert!(!count(&mut new_master).is_empty());
+    let mut master = 0;
+    let mut keys = Writers::new(keys).work(proxy.address(), &tally, || {
+        let began = Instant::now();
+        harm(&mut watched.groups[0].servers[0]);
+        let direct = write_directly(&watched.sentinels[0], "g0", began);
+        master = watched.wait_for_new_master(0, 0);
+        let address = watched.groups[0].servers[master].address();
+        let is_new = |server: &ServerLine| server.address == address && server.role == "master";
+        wait_until(SOON, "the proxy to know the new master", || {
+            proxy.servers().iter().any(is_new)
+        });
+        let known = began.elapsed();
+        wait_until(SOON, "the first accepted write", || {
+            tally.first_served_after(began + direct).is_some()
+        });
+        let gap = tally.longest_gap();
+        eprintln!(
+            "{what}, {groups} groups: direct discovery writes after {direct:?}; longest gap of the proxy's clients {gap:?}; in INFO after {known:?}"
+        );
+        // With the old master still gone.
+        tally.some_more();
+    });
+    // Each writer must have got going again, also one whose reply never came.
     undo(&mut watched.groups[0].servers[0]);
-    stop.store(true, Ordering::SeqCst);
-    let writers: Vec<Writer> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
     let mut client = proxy.client();
-    for (number, writer) in writers.iter().enumerate() {
-        let server = if number % 2 == 0 { master } else { 0 };
-        let direct = watched.groups[number % 2].servers[server].client().cmd(&["GET", &writer.key]);
-        assert_eq!(client.cmd(&["GET", &writer.key]), direct, "{}", writer.key);
-        let text = direct.text();
-        let number: u64 = text.rsplit('=').next().unwrap().parse().unwrap();
-        assert!(number >= writer.acknowledged, "{text} of {}", writer.acknowledged);
+    for key in &mut keys {
+        key.look(&mut client, &tally);
+        if !key.is_watched() {
+            assert_eq!(key.errors(), 0, "{} is of another group", key.name());
+            continue;
+        }
+        let direct = watched.groups[0].servers[master].client().cmd(&["GET", key.name()]);
+        assert_eq!(client.cmd(&["GET", key.name()]), direct, "{}", key.name());
     }
-    for untouched in writers.iter().skip(1).step_by(2) {
-        assert_eq!(untouched.errors, [""; 0], "the other group");
-    }
-    let through = writers.iter().step_by(2).filter_map(|writer| writer.first_after(moment));
-    let errors: usize = writers.iter().map(|writer| writer.errors.len()).sum();
-    println_times(what, direct, through.min(), known, errors);
-}
-
-#[expect(clippy::print_stdout, reason = "the figures are what the test is for")]
-fn println_times(
-    what: &str,
-    direct: Duration,
-    through: Option<Duration>,
-    known: Duration,
-    errors: usize,
-) {
-    println!(
-        "{what}: first write directly after {direct:?}, through the proxy after {through:?} (known in INFO after {known:?}, {errors} errors)"
-    );
+    eprintln!("{what}, {groups} groups: in the end {}", tally.told());
 }
 
 #[test]
@@ -170,7 +97,9 @@ fn a_master_that_is_killed_is_replaced() {
     if original_differs("it needs a refresh, and two masters fight") {
         return;
     }
-    check_failover("kill -9", RedisServer::kill, |_| ());
+    for groups in [1, 3] {
+        check_failover("kill -9", groups, RedisServer::kill, |_| ());
+    }
 }
 
 #[test]
@@ -178,7 +107,9 @@ fn a_master_that_stands_still_is_replaced() {
     if original_differs("writers wait for ever") {
         return;
     }
-    check_failover("SIGSTOP", |server| server.pause(), |server| server.resume());
+    for groups in [1, 3] {
+        check_failover("SIGSTOP", groups, |server| server.pause(), |server| server.resume());
+    }
 }
 
 #[test]

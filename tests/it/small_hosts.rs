@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::{
-    Client, Proxy, RedisServer, SOON, Scratch, Value, binary, bulk, ok, original_differs,
-    shared_cluster, wait_until,
+    Answer, Client, FakeServer, Proxy, RedisServer, SOON, Scratch, Value, binary, bulk, free_port,
+    ok, original_differs, shared_cluster, wait_until,
 };
 
 const SOME_POOL: &str = "ClusterServerPool {\n    Servers {\n        + 127.0.0.1:1\n    }\n}\n";
@@ -147,6 +147,54 @@ fn a_clock_before_1970_or_after_2038_is_only_a_strange_date() {
         process.signal("TERM");
         assert!(process.wait(SOON).is_some_and(|status| status.success()));
     }
+}
+
+#[test]
+fn d44_a_clock_that_is_set_back_stops_nothing() {
+    let Some(library) = faketime() else {
+        eprintln!("skipped: no faketime");
+        return;
+    };
+    if original_differs("D-44: asks nobody anything until it is as late as before") {
+        return;
+    }
+    let start = |port: u16| {
+        FakeServer::start_at(port, |heard| match heard.name().as_str() {
+            "GET" => Answer::bulk("well"),
+            _ => Answer::Usual,
+        })
+    };
+    let port = free_port();
+    let fake = start(port);
+    let scratch = Scratch::new("set-back");
+    let clock = scratch.write("clock", "+0");
+    let lines = "    ServerFailureLimit 1\n    ServerRetryTimeout 50ms\n";
+    let proxy = Proxy::with(&FakeServer::conf(std::slice::from_ref(&fake), lines))
+        .variable("LD_PRELOAD", library.as_str())
+        .variable("FAKETIME_TIMESTAMP_FILE", clock.to_string_lossy())
+        .variable("FAKETIME_NO_CACHE", "1")
+        .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .start();
+    let mut client = proxy.client();
+    assert_eq!(client.line("GET k"), bulk("well"));
+    // What time it is there, a watcher is told with every request.
+    let mut watcher = proxy.client();
+    assert_eq!(watcher.line("MONITOR"), ok());
+    let mut time = || {
+        client.line("GET k");
+        let told = watcher.reply().text();
+        told.split('.').next().and_then(|seconds| seconds.parse::<u64>().ok()).expect("a time")
+    };
+    let before = time();
+    scratch.write("clock", "-10d");
+    wait_until(SOON, "it to be ten days ago", || time() + 9 * 86_400 < before);
+
+    let asked = fake.heard_named("CLUSTER").len();
+    wait_until(SOON, "nodes to be asked for", || fake.heard_named("CLUSTER").len() > asked + 3);
+    drop(fake);
+    wait_until(SOON, "it to be failed", || proxy.servers().iter().any(|one| one.is_failed));
+    let _again = start(port);
+    wait_until(SOON, "it to be well", || proxy.client().line("GET k") == bulk("well"));
 }
 
 /// The library that tells a program another time, if it is installed.

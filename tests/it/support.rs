@@ -3,7 +3,7 @@
 //!
 //! In reading order: `scratch` (a folder that goes away), `process` (a child that never outlives
 //! us), `chance` (numbers from a seed), `value` and `client` (RESP spoken by hand), `redis_server`, `redis_cluster`,
-//! `redis_sentinel`, `proxy`, `fake_server`, `load`, `any_pool` and `every_pool` (the same test on every kind of pool).
+//! `redis_sentinel`, `proxy`, `fake_server`, `load`, `writers` (load that knows what each key may hold), `any_pool` and `every_pool` (the same test on every kind of pool).
 //! Nothing here uses the code under test. Nothing sleeps for effect: whoever waits
 //! calls [`wait_until`].
 
@@ -21,6 +21,7 @@ mod redis_sentinel;
 mod redis_server;
 mod scratch;
 mod value;
+mod writers;
 
 use std::collections::HashSet;
 use std::net::TcpListener;
@@ -35,12 +36,13 @@ pub use every_pool::EveryPool;
 pub use fake_server::{Answer, FakeServer, Heard, nodes_line};
 pub use load::Load;
 pub use process::{Process, program_exists};
-pub use proxy::{Address, Proxy, binary, is_original};
+pub use proxy::{Address, Proxy, ServerLine, binary, is_original};
 pub use redis_cluster::{RedisCluster, key_in_slots, slot_of};
 pub use redis_sentinel::{Group, RedisSentinel, Secrets, Watched, key_in_group, monitor_lines};
 pub use redis_server::{RedisServer, in_words_of_today, server_has, servers_are_valkey};
 pub use scratch::Scratch;
 pub use value::{Value, array, bulk, error, int, ok, simple};
+pub use writers::{Key, License, MAYBE_DONE, NEVER_SENT, NO_SERVER, StopAtEnd, Tally, Writers};
 
 /// How long a thing that should happen at once may take on a machine that is busy with something
 /// else.

@@ -3,12 +3,13 @@
 use predixy::sys::sim::World;
 
 use super::checking::Request;
-use super::client::Client;
+use super::client::{Client, Connection};
 use super::cluster::slot_of;
 use super::commands::{marker, tagged_value};
 use super::ledger::Kind;
 use super::model::Model;
 use super::plan::Plan;
+use super::radio::Kind as Listens;
 use super::session::Pact;
 use super::wire::{self, Value, shown};
 
@@ -40,6 +41,26 @@ pub(super) enum Expect {
     },
     Loaded,
     Scanned,
+    /// A read that gives a map of one field, or of none.
+    Fields,
+    /// So many of the names are confirmed.
+    Subscribed {
+        kind: Listens,
+        names: Vec<Vec<u8>>,
+        confirmed: usize,
+    },
+    /// Without a name it is all of the kind, of which so many are left, once that is known.
+    Unsubscribed {
+        kind: Listens,
+        name: Option<Vec<u8>>,
+        left: usize,
+    },
+    Published,
+    /// What PING says to who is subscribed.
+    Pong(Vec<u8>),
+    /// The protocol that is spoken from then on.
+    Hello(u8),
+    Reset,
 }
 
 impl Client {
@@ -106,12 +127,43 @@ impl Client {
                 self.request_keys(name, keys, Expect::Presence);
             }
             88..90 => {
-                let key = self.any_key();
-                self.request(&[&b"STRLEN"[..], &self.key_name(key)], vec![key], Expect::Length);
+                let (key, is_map) = (self.any_key(), self.random.one_in(2));
+                let (word, expect): (&[u8], _) = match is_map {
+                    true => (b"hgetall", Expect::Fields),
+                    false => (b"STRLEN", Expect::Length),
+                };
+                self.request(&[word, &self.key_name(key)], vec![key], expect);
             }
             90..93 => self.make_inline_request(plan, &text),
+            93 if plan.has_resp3 && self.may_change_protocol() => {
+                let version = if self.random.one_in(2) { 2 } else { 3 };
+                self.say_hello(version);
+            }
+            94 if plan.has_resp3 && !self.is_settled() => self.say_reset(),
             _ => self.make_local_request(tag),
         }
+    }
+
+    /// Whether nothing hangs on the protocol that it speaks.
+    fn may_change_protocol(&self) -> bool {
+        let is_free = |open: &Connection| !open.ear.listens();
+        !self.is_settled() && self.connection.as_ref().is_some_and(is_free)
+    }
+
+    /// Begins to speak a protocol.
+    pub(super) fn say_hello(&mut self, version: u8) {
+        let text = version.to_string();
+        self.request(&["HELLO", &text], Vec::new(), Expect::Hello(version));
+    }
+
+    /// Wants to be as it was when it came.
+    fn say_reset(&mut self) {
+        if let Some(open) = &mut self.connection {
+            open.database = 0;
+            open.name.clear();
+            open.ear.plan_to_close();
+        }
+        self.request(&["RESET"], Vec::new(), Expect::Reset);
     }
 
     /// A line of words, sometimes after an empty one.
@@ -297,7 +349,7 @@ impl Client {
         }
         let slots: Vec<u16> = keys.iter().map(|key| slot_of(&self.ledger.key(*key).name)).collect();
         let is_split = slots.iter().any(|slot| *slot != slots[0]);
-        World::note(&format!("client {}: request {number}: {}", self.index, shown(bytes)));
+        World::note(format_args!("client {}: request {number}: {}", self.index, shown(bytes)));
         let Some(open) = &mut self.connection else { return };
         open.outbox.extend_from_slice(bytes);
         open.queued += bytes.len() as u64;
@@ -319,6 +371,11 @@ impl Expect {
         )
     }
 
+    /// Whether its reply decides which protocol is spoken.
+    pub(super) fn changes_protocol(&self) -> bool {
+        matches!(self, Expect::Hello(_) | Expect::Reset)
+    }
+
     /// Whether a server has to answer.
     pub(super) fn is_served(&self) -> bool {
         !matches!(
@@ -329,6 +386,9 @@ impl Expect {
                 | Expect::AnyInteger
                 | Expect::Multi
                 | Expect::Discard(_)
+                | Expect::Pong(_)
+                | Expect::Reset
+                | Expect::Unsubscribed { .. }
         )
     }
 
@@ -340,6 +400,7 @@ impl Expect {
                 | Expect::ReadMany
                 | Expect::List
                 | Expect::Outside
+                | Expect::Fields
                 | Expect::Exec(_)
                 | Expect::Scanned
         )

@@ -116,6 +116,37 @@ impl Client {
                 let is_over = timeout_us > 0 && waited_us >= timeout_us;
                 assert!(is_over, "client {}: {number} blocked for {waited_us} us", self.index);
             }
+            (Expect::Fields, Value::Array(fields) | Value::Map(fields)) => {
+                self.check_protocol(value);
+                let got = match &fields[..] {
+                    [] => None,
+                    [Value::Bulk(name), Value::Bulk(bytes)] if name == b"value" => {
+                        Some(bytes.as_slice())
+                    }
+                    _ => return wrong(),
+                };
+                self.check_bytes(model, request.keys[0], request, got);
+            }
+            (Expect::Published, Value::Integer(count)) => {
+                self.settle_published(model, number, Fate::Done);
+                let place = model.radio.find((self.index, number));
+                let want = place.map(|place| model.radio.publication(place).count);
+                assert_eq!(Some(*count), want, "PUBLISH {number}");
+            }
+            (Expect::Pong(text), got) => self.check_pong(plan, number, text, got),
+            (Expect::Hello(version), Value::Array(fields) | Value::Map(fields)) => {
+                self.speak_resp3(*version == 3);
+                self.check_protocol(value);
+                let is_named = |pair: &&[Value]| pair[0] == Value::Bulk(b"proto".to_vec());
+                let spoken = fields.chunks_exact(2).find(is_named).map(|pair| &pair[1]);
+                assert_eq!(spoken, Some(&Value::Integer(i64::from(*version))), "HELLO {number}");
+            }
+            (Expect::Reset, Value::Status(text)) if text == b"RESET" => {
+                self.speak_resp3(false);
+                if let Some(open) = &mut self.connection {
+                    open.ear.close();
+                }
+            }
             (Expect::Loaded, Value::Bulk(digest)) if digest == DIGEST.as_bytes() => {}
             (Expect::Scanned, got) => self.check_scan(plan, got),
             (Expect::Length, Value::Integer(length)) => {
@@ -137,6 +168,31 @@ impl Client {
             }
             _ => wrong(),
         }
+    }
+
+    /// Maps are for those who know them.
+    fn check_protocol(&self, value: &Value) {
+        let is_map = matches!(value, Value::Map(_));
+        let speaks_resp3 = self.connection.as_ref().is_some_and(|open| open.ear.speaks_resp3);
+        assert_eq!(is_map, speaks_resp3, "client {} got {value:?}", self.index);
+    }
+
+    fn speak_resp3(&mut self, speaks_resp3: bool) {
+        if let Some(open) = &mut self.connection {
+            open.ear.speaks_resp3 = speaks_resp3;
+        }
+    }
+
+    fn check_pong(&self, plan: &Plan, number: u32, text: &[u8], got: &Value) {
+        let pong = Value::Bulk(b"pong".to_vec());
+        let as_subscriber = Value::Array(vec![pong, Value::Bulk(text.to_vec())]);
+        // As to anybody else, if what it wanted to be subscribed to was refused.
+        let as_others = match text {
+            [] => Value::Status(b"PONG".to_vec()),
+            text => Value::Bulk(text.to_vec()),
+        };
+        let fits = *got == as_subscriber || plan.allows.lossy && *got == as_others;
+        assert!(fits, "client {} got {got:?} for {number}", self.index);
     }
 
     fn check_read(&mut self, model: &Model, key: usize, request: &Request, got: &Value) {
@@ -216,6 +272,9 @@ impl Client {
             Expect::Exec(pact) => return self.settle_pact(model, pact, fate),
             Expect::Discard(pact) => return self.settle_pact(model, pact, Fate::Never),
             Expect::Scanned => self.give_up_scan(),
+            // Nobody has said that servers know it.
+            Expect::Loaded => self.has_loaded = false,
+            Expect::Published => return self.settle_published(model, request.number, fate),
             _ => {}
         }
         if request.expect.is_write() {

@@ -2,7 +2,7 @@
 //! `asking.rs`, what it makes of the replies in `checking.rs`. Knows the ledger of its keys, and of
 //! the servers only the history that the ledger is checked against.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use predixy::base::random::Random;
@@ -12,10 +12,11 @@ use predixy::sys::{Endpoint, Progress, Socket};
 use super::asking::Expect;
 use super::checking::Request;
 use super::ledger::{Fate, Ledger, Rules};
+use super::listening::Ear;
 use super::model::Model;
 use super::plan::Plan;
 use super::session::{Hearing, Session};
-use super::wire;
+use super::wire::{self, Value};
 
 /// One client, over all its connections.
 pub struct Client {
@@ -35,7 +36,11 @@ pub struct Client {
     pub(super) has_loaded: bool,
     /// The transaction that it begins has to read this first.
     pub(super) must_read_inside: Option<usize>,
+    /// What became of what it has published.
+    pub(super) published: BTreeMap<u32, Fate>,
     pub tally: Tally,
+    /// Where it reads.
+    room: Box<[u8]>,
 }
 
 /// What a client got.
@@ -66,6 +71,7 @@ pub(super) struct Connection {
     pub(super) database: u32,
     pub(super) session: Option<Session>,
     pub(super) hearing: Hearing,
+    pub(super) ear: Ear,
 }
 
 /// What a client intends with its connection.
@@ -102,7 +108,9 @@ impl Client {
             is_auditing: false,
             has_loaded: false,
             must_read_inside: None,
+            published: BTreeMap::new(),
             tally: Tally::default(),
+            room: vec![0; 16_384].into(),
         }
     }
 
@@ -174,7 +182,7 @@ impl Client {
         let host = u8::try_from(self.index).unwrap_or(0);
         let source = SocketAddr::from(([10, 0, 2, host], 10_000 + self.connections));
         let socket = World::connect_from(source, proxy).expect("somebody listens");
-        World::note(&format!("client {}: connects as #{}", self.index, socket.number()));
+        World::note(format_args!("client {}: connects as #{}", self.index, socket.number()));
         self.connection = Some(Connection {
             socket,
             outbox: Vec::new(),
@@ -191,6 +199,7 @@ impl Client {
             database: 0,
             session: None,
             hearing: Hearing::default(),
+            ear: Ear::default(),
         });
         self.ledger.connect();
     }
@@ -206,11 +215,25 @@ impl Client {
         if open.manner != Manner::Talks || open.expected.len() >= plan.window {
             return;
         }
+        // What it may say next depends on the protocol that it speaks then.
+        if open.expected.iter().any(|request| request.expect.changes_protocol()) {
+            return;
+        }
+        let is_new = open.queued == 0;
         if !self.is_auditing && self.misbehave(model, plan) {
             return;
         }
+        if is_new && plan.has_resp3 && !self.is_auditing && self.random.one_in(2) {
+            return self.say_hello(3);
+        }
         let burst = 1 + self.random.index(plan.window);
         for _ in 0..burst.min(self.left as usize) {
+            let is_greeting = |open: &Connection| {
+                open.expected.back().is_some_and(|last| last.expect.changes_protocol())
+            };
+            if self.connection.as_ref().is_some_and(is_greeting) {
+                break;
+            }
             if self.is_auditing {
                 let key = self.left as usize - 1;
                 self.read_one(key);
@@ -237,10 +260,10 @@ impl Client {
             World::alarm(open.deaf_until_us);
         }
         if leaves {
-            World::note(&format!("client {}: leaves", self.index));
+            World::note(format_args!("client {}: leaves", self.index));
             self.lose(model);
         } else if halves && open.written > 0 {
-            World::note(&format!(
+            World::note(format_args!(
                 "client {}: shuts down at {} of {}",
                 self.index, open.written, open.queued
             ));
@@ -253,6 +276,9 @@ impl Client {
                 self.lose(model);
             }
         } else if quits {
+            if let Some(open) = &mut self.connection {
+                open.ear.plan_to_close();
+            }
             self.request(&[b"QUIT"], Vec::new(), Expect::ok());
             self.be(Manner::HasQuit);
         } else if errs {
@@ -304,15 +330,14 @@ impl Client {
     }
 
     fn read(&mut self, model: &Model, plan: &Plan) {
-        let mut room = [0; 16_384];
         loop {
             let Some(open) = &mut self.connection else { return };
-            if World::now_us() < open.deaf_until_us {
+            if World::now_us() < open.deaf_until_us || !World::has_news(&open.socket) {
                 return;
             }
-            match open.socket.read(&mut room) {
+            match open.socket.read(&mut self.room) {
                 Ok(Progress::Moved(length)) => {
-                    open.inbox.extend_from_slice(&room[..length]);
+                    open.inbox.extend_from_slice(&self.room[..length]);
                     self.take_replies(model, plan);
                 }
                 Ok(Progress::WouldBlock) => return,
@@ -343,10 +368,23 @@ impl Client {
                 return;
             };
             at += length;
+            let front = open.expected.front().map(|request| &request.expect);
+            let resp3 = match (front, &value) {
+                // The answer is in the new protocol already.
+                (Some(Expect::Hello(version)), Value::Map(_) | Value::Array(_)) => *version == 3,
+                _ => open.ear.speaks_resp3,
+            };
+            assert!(value.suits(resp3), "client {} got {value:?} in another protocol", self.index);
+            let value = value.plain();
+            if self.take_news(model, &value) {
+                World::note(format_args!("client {}: is told {value:?}", self.index));
+                continue;
+            }
+            let Some(open) = &mut self.connection else { return };
             let Some(request) = open.expected.pop_front() else {
                 panic!("client {} got a reply to nothing: {value:?}", self.index);
             };
-            World::note(&format!("client {}: reply {}: {value:?}", self.index, request.number));
+            World::note(format_args!("client {}: reply {}: {value:?}", self.index, request.number));
             assert!(
                 request.end <= open.written || open.manner == Manner::HasErred,
                 "client {} got a reply to {} before it was sent: {value:?}",
@@ -372,7 +410,9 @@ impl Client {
         let blocks =
             open.expected.iter().any(|request| matches!(request.expect, Expect::Pop { .. }));
         let is_gone = open.manner == Manner::HasShutDown && blocks;
-        let allowed = plan.allows.resets || timed_out || cut_short || erred || is_gone;
+        // Whoever may have missed messages is told so by this.
+        let is_deaf = plan.allows.lossy && open.ear.listens();
+        let allowed = plan.allows.resets || timed_out || cut_short || erred || is_gone || is_deaf;
         assert!(
             allowed && !self.is_auditing,
             "client {} lost its connection: {what}; it was owed {} replies",
@@ -384,7 +424,7 @@ impl Client {
     /// The connection is gone, whoever closed it: what was sent may have been executed.
     fn lose(&mut self, model: &Model) {
         self.drop_session(model);
-        World::note(&format!("client {}: has no connection", self.index));
+        World::note(format_args!("client {}: has no connection", self.index));
         self.settle_unwritten(model);
         let Some(open) = self.connection.take() else { return };
         for request in &open.expected {

@@ -3,6 +3,7 @@
 //! It follows the rules of Redis Cluster for MOVED, ASK, ASKING, TRYAGAIN and READONLY. Every node
 //! has a view of its own, and may be late to learn.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -21,6 +22,8 @@ pub struct Slots {
     migrating: BTreeMap<u16, Migration>,
     /// The highest that was given.
     epoch: u64,
+    /// The slots of each node as they were described last, and who owned them then.
+    described: RefCell<(Rc<Vec<u8>>, Vec<String>)>,
 }
 
 #[derive(Clone)]
@@ -51,6 +54,25 @@ pub fn tag_of(key: &[u8]) -> &[u8] {
     tag.unwrap_or(key)
 }
 
+impl View {
+    /// The slots of each node, in ranges.
+    fn slots(&self, nodes: usize) -> Vec<String> {
+        let mut slots = vec![String::new(); nodes];
+        let mut first = 0;
+        for end in 1..=SLOTS {
+            let owner = self.owners[first];
+            if end == SLOTS || self.owners[end] != owner {
+                slots[usize::from(owner)] += &match end - first {
+                    1 => format!(" {first}"),
+                    _ => format!(" {first}-{}", end - 1),
+                };
+                first = end;
+            }
+        }
+        slots
+    }
+}
+
 impl Slots {
     /// The masters share the slots; the others follow them or have not joined.
     pub fn new(servers: usize, plan: &Plan) -> Slots {
@@ -64,11 +86,17 @@ impl Slots {
             epochs: (0..servers as u64).map(|node| node + 1).collect(),
         };
         let views = vec![truth.clone(); servers];
-        Slots { truth, views, migrating: BTreeMap::new(), epoch: servers as u64 }
+        let described = RefCell::default();
+        Slots { truth, views, migrating: BTreeMap::new(), epoch: servers as u64, described }
     }
 
     pub fn owner(&self, slot: u16) -> usize {
         usize::from(self.truth.owners[usize::from(slot)])
+    }
+
+    /// Who owns a slot, as a node believes.
+    pub fn believed_owner(&self, node: usize, slot: u16) -> usize {
+        usize::from(self.views[node].owners[usize::from(slot)])
     }
 
     /// Whether a node is a master, as all will know in the end.
@@ -248,18 +276,11 @@ impl Model {
     pub fn describe(&self, asked: usize) -> String {
         let mut text = String::new();
         let view = &self.slots().views[asked];
-        let mut slots = vec![String::new(); self.nodes.len()];
-        let mut first = 0;
-        for end in 1..=SLOTS {
-            let owner = view.owners[first];
-            if end == SLOTS || view.owners[end] != owner {
-                slots[usize::from(owner)] += &match end - first {
-                    1 => format!(" {first}"),
-                    _ => format!(" {first}-{}", end - 1),
-                };
-                first = end;
-            }
+        let mut described = self.slots().described.borrow_mut();
+        if !Rc::ptr_eq(&described.0, &view.owners) {
+            *described = (Rc::clone(&view.owners), view.slots(self.nodes.len()));
         }
+        let slots = &described.1;
         for (index, node) in self.nodes.iter().enumerate() {
             let is_myself = index == asked;
             // Who is no member was reset, and knows itself only.
@@ -365,6 +386,6 @@ impl Model {
     /// For the trace.
     pub fn note_roles(&self) {
         let roles: Vec<_> = (0..self.nodes.len()).map(|node| self.data.master_of(node)).collect();
-        World::note(&format!("script: who follows whom is {roles:?}"));
+        World::note(format_args!("script: who follows whom is {roles:?}"));
     }
 }

@@ -20,7 +20,7 @@ pub fn tagged_value(tag: Tag, key: &[u8], length: usize) -> Vec<u8> {
 }
 
 /// Whose value it is; panics if it is not exactly what `tagged_value` gave for this key.
-fn tag_of_value(key: &[u8], value: &[u8]) -> Tag {
+pub fn tag_of_value(key: &[u8], value: &[u8]) -> Tag {
     let head = value.strip_prefix(b"<").and_then(|rest| rest.split(|byte| *byte == b'>').next());
     let head = head.map(|head| String::from_utf8_lossy(head).into_owned()).unwrap_or_default();
     let mut parts = head.split('.');
@@ -75,9 +75,8 @@ impl Keys<'_> {
     fn of(words: &[Vec<u8>]) -> Keys<'_> {
         let name = words[0].to_ascii_lowercase();
         let all: Vec<&[u8]> = match &*name {
-            b"get" | b"set" | b"incr" | b"append" | b"strlen" | b"rpush" | b"lrange" => {
-                vec![&words[1]]
-            }
+            b"get" | b"set" | b"incr" | b"append" | b"strlen" | b"rpush" | b"lrange"
+            | b"hgetall" => vec![&words[1]],
             b"mset" => words[1..].iter().step_by(2).map(Vec::as_slice).collect(),
             b"blpop" | b"brpop" => words[1..words.len() - 1].iter().map(Vec::as_slice).collect(),
             b"eval" | b"evalsha" => vec![&words[3]],
@@ -87,8 +86,8 @@ impl Keys<'_> {
             _ => Vec::new(),
         };
         let real = all.iter().copied().filter(|key| tag_of_marker(key).is_none()).collect();
-        let reads =
-            [&b"get"[..], b"strlen", b"mget", b"exists", b"touch", b"lrange"].contains(&&*name);
+        let reads = [&b"get"[..], b"strlen", b"mget", b"exists", b"touch", b"lrange", b"hgetall"];
+        let reads = reads.contains(&&*name);
         Keys { all, real, writes: !reads }
     }
 }
@@ -116,6 +115,22 @@ impl Model {
         Execution::Reply(match &*name {
             b"get" => self.bulk(node, keys[0]),
             b"strlen" => integer(self.data.read(node, keys[0]).map_or(0, |value| value.len())),
+            // As if every value were the only field of a hash.
+            b"hgetall" => match self.data.read(node, keys[0]) {
+                Some(value) => wire::command(&[&b"value"[..], &value]),
+                None => b"*0\r\n".to_vec(),
+            },
+            b"publish" => {
+                self.check_channel(node, &words[1]);
+                self.publish_reply(node, words, false)
+            }
+            b"spublish" => {
+                self.check_channel(node, &words[1]);
+                match self.refer_shard(node, &words[1]) {
+                    Some(elsewhere) => elsewhere,
+                    None => self.publish_reply(node, words, true),
+                }
+            }
             b"set" => {
                 self.write(node, &words[1], &words[2], false);
                 ok()
@@ -191,6 +206,11 @@ impl Model {
         })
     }
 
+    fn publish_reply(&mut self, node: usize, words: &[Vec<u8>], sharded: bool) -> Vec<u8> {
+        let count = self.publish(node, &words[1], &words[2], sharded);
+        format!(":{count}\r\n").into_bytes()
+    }
+
     fn bulk(&mut self, node: usize, key: &[u8]) -> Vec<u8> {
         match self.data.read(node, key) {
             Some(value) => wire::bulk(&value),
@@ -234,12 +254,15 @@ impl Model {
         Some(element.to_vec())
     }
 
+    /// How many elements a list has, where it belongs.
+    pub fn length(&self, key: &[u8]) -> usize {
+        let list = self.data.peek(self.home_of(key), key);
+        list.map_or(0, |list| list.iter().filter(|byte| **byte == b'\n').count())
+    }
+
     /// Somebody else writes to a key, straight at its server.
     pub fn interfere(&mut self, key: &[u8], text: &str, is_list: bool) {
-        let node = match &self.shape {
-            super::model::Shape::Cluster(slots) => slots.holder(self, key),
-            super::model::Shape::Groups(groups) => groups.group_of(key).master,
-        };
+        let node = self.home_of(key);
         if self.data.master_of(node).is_some() {
             return;
         }
@@ -277,7 +300,10 @@ impl Model {
         self.pacts.check(key, tag);
         let durable = self.is_durable(node, key);
         if !durable {
-            World::note(&format!("server {node}: what it writes to {} is lost", wire::shown(key)));
+            World::note(format_args!(
+                "server {node}: what it writes to {} is lost",
+                wire::shown(key)
+            ));
         }
         self.data.write(node, key, tag, value, durable)
     }

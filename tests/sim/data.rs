@@ -320,7 +320,8 @@ impl Data {
     pub fn take_over(&mut self, dead: usize, heir: usize, wanted: impl Fn(&[u8]) -> bool) {
         self.catch_up(heir);
         let [old, new] = self.stores.get_disjoint_mut([dead, heir]).expect("two servers");
-        new.cells.retain(|key, _| wanted(key));
+        // What has left with its slot does not come back with the slot alone.
+        new.cells.retain(|key, _| wanted(key) && old.cells.contains_key(key));
         for (key, cell) in old.cells.iter().filter(|(key, _)| wanted(key)) {
             let kept = new.cells.get(key).map_or(0, |cell| cell.version);
             let entries = &mut self.history.entry(key.clone()).or_default().entries;

@@ -233,7 +233,7 @@ impl Ledger {
             panic!(
                 "{} gave {} to {number} where one of {:?} was; {}",
                 shown(&self.keys[key].name),
-                got.map_or("nothing".into(), shown),
+                shown(got.unwrap_or(b"nothing")),
                 found.iter().map(|found| found.value.map(shown)).collect::<Vec<_>>(),
                 self.explain(data, key, since_us),
             );

@@ -12,6 +12,7 @@ use super::data::Data;
 use super::groups::Groups;
 use super::pacts::Pacts;
 use super::plan::{Kind, Plan};
+use super::radio::Radio;
 use super::sentinel::Sentinels;
 
 /// All servers.
@@ -21,6 +22,7 @@ pub struct Model {
     pub shape: Shape,
     pub sentinels: Sentinels,
     pub pacts: Pacts,
+    pub radio: Radio,
     /// Replicas that have lost their master answer all the same.
     pub serves_stale: bool,
     /// How long a replica needs to get all that its master has.
@@ -87,6 +89,7 @@ impl Model {
             shape,
             sentinels: Sentinels::new(plan),
             pacts: Pacts::default(),
+            radio: Radio::new(servers),
             serves_stale: plan.serves_stale,
             sync_us: plan.lag_us,
         }
@@ -150,12 +153,17 @@ impl Model {
         }
     }
 
-    /// What a key holds now, where it belongs.
-    pub fn value(&self, key: &[u8]) -> Option<&[u8]> {
-        let node = match &self.shape {
+    /// The server that a key belongs to.
+    pub fn home_of(&self, key: &[u8]) -> usize {
+        match &self.shape {
             Shape::Cluster(slots) => slots.holder(self, key),
             Shape::Groups(groups) => groups.group_of(key).master,
-        };
+        }
+    }
+
+    /// What a key holds now, where it belongs.
+    pub fn value(&self, key: &[u8]) -> Option<&[u8]> {
+        let node = self.home_of(key);
         let value = self.data.peek(node, key).map(|value| &**value);
         let last = self.data.history(key).iter().rfind(|entry| !entry.is_lost);
         let want = last.and_then(|entry| entry.value.as_deref());

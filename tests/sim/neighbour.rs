@@ -4,8 +4,13 @@
 use predixy::base::random::Random;
 use predixy::sys::sim::World;
 
+use super::commands::tagged_value;
 use super::ledger::{Kind, Ledger};
+use super::listening::{all_channels, channel};
 use super::model::Model;
+
+/// It leaves a queue alone that has so many elements: who waits for one finds one.
+const QUEUE_MAX: usize = 20;
 
 pub struct Neighbour {
     random: Random,
@@ -14,11 +19,19 @@ pub struct Neighbour {
     next_us: u64,
     every_us: u64,
     count: u32,
+    publishes: bool,
     has_stopped: bool,
 }
 
+/// The number of the client that it is in what it publishes.
+const SELF: usize = 99;
+
 impl Neighbour {
-    pub fn new<'a>(ledgers: impl Iterator<Item = &'a Ledger>, every_us: u64) -> Neighbour {
+    pub fn new<'a>(
+        ledgers: impl Iterator<Item = &'a Ledger>,
+        every_us: u64,
+        publishes: bool,
+    ) -> Neighbour {
         let mut keys = Vec::new();
         for ledger in ledgers {
             let all = (0..ledger.len()).map(|key| ledger.key(key));
@@ -26,7 +39,7 @@ impl Neighbour {
             keys.extend(shared.map(|key| (key.name.clone(), key.kind == Kind::Queue)));
         }
         let random = World::random();
-        Neighbour { random, keys, next_us: 0, every_us, count: 0, has_stopped: false }
+        Neighbour { random, keys, next_us: 0, every_us, count: 0, publishes, has_stopped: false }
     }
 
     /// Writes, if it is time.
@@ -34,14 +47,41 @@ impl Neighbour {
         if self.has_stopped || World::now_us() < self.next_us {
             return;
         }
-        if self.next_us > 0 {
+        if self.publishes && self.random.one_in(2) {
+            let (number, sharded) = (self.random.index(64), self.random.one_in(3));
+            self.publish(model, &channel(number, sharded), sharded);
+        } else if self.next_us > 0 {
             self.count += 1;
             let (name, is_list) = &self.keys[self.random.index(self.keys.len())];
-            World::note(&format!("neighbour: {} {}", self.count, name.escape_ascii()));
-            model.interfere(name, &format!("neighbour{}", self.count), *is_list);
+            World::note(format_args!("neighbour: {} {}", self.count, name.escape_ascii()));
+            if !*is_list || model.length(name) < QUEUE_MAX {
+                model.interfere(name, &format!("neighbour{}", self.count), *is_list);
+            }
         }
         self.next_us = World::now_us() + 1 + self.random.below(2 * self.every_us);
         World::alarm(self.next_us);
+    }
+
+    /// Publishes something, somewhere where that is possible.
+    fn publish(&mut self, model: &mut Model, channel: &[u8], sharded: bool) {
+        let stations = model.stations(channel, sharded);
+        let Some(node) = stations.get(self.random.index(stations.len())).copied() else { return };
+        self.count += 1;
+        let length = if self.random.one_in(20) { 5_000 } else { self.random.index(100) };
+        let payload = tagged_value((SELF, self.count), channel, length);
+        World::note(format_args!(
+            "neighbour: publishes {} on {} at {node}",
+            self.count,
+            channel.escape_ascii()
+        ));
+        model.publish(node, channel, &payload, sharded);
+    }
+
+    /// Publishes something on every channel.
+    pub fn publish_everywhere(&mut self, model: &mut Model) {
+        for (channel, sharded) in all_channels() {
+            self.publish(model, &channel, sharded);
+        }
     }
 
     /// Writes nothing any more.

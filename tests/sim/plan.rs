@@ -32,6 +32,10 @@ pub struct Plan {
     pub has_blocking: bool,
     pub has_scripts: bool,
     pub has_scans: bool,
+    /// Clients publish, and are subscribed.
+    pub has_channels: bool,
+    /// Some clients say HELLO 3.
+    pub has_resp3: bool,
     /// How often somebody else writes to a key, in microseconds.
     pub neighbour_us: u64,
     /// How far replicas are behind.
@@ -224,7 +228,13 @@ impl Plan {
             // A master without replicas would have nobody to read from.
             plan.deeds.retain(|deed| *deed != Deed::JoinOrLeave);
         }
-        if plan.has_transactions || plan.has_blocking || plan.has_scripts || plan.has_scans {
+        let has_others = plan.has_channels || plan.has_resp3;
+        if plan.has_transactions
+            || plan.has_blocking
+            || plan.has_scripts
+            || plan.has_scans
+            || has_others
+        {
             // Only requests with keys wait until the servers are known.
             plan.begin_us = 1_000_000;
         }
@@ -293,6 +303,8 @@ impl Plan {
             has_blocking: random.one_in(2),
             has_scripts: random.one_in(2),
             has_scans: random.one_in(2),
+            has_channels: random.one_in(2),
+            has_resp3: random.one_in(2),
             neighbour_us: 1_000 << random.below(8),
             lag_us: if random.one_in(3) { 0 } else { 1 << random.below(20) },
             serves_stale: random.one_in(2),
@@ -429,6 +441,13 @@ impl Plan {
         let moves = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::Crash];
         // What a failover loses is lost.
         self.changes_roles() || self.deeds.iter().any(|deed| moves.contains(deed))
+    }
+
+    /// Whether who is subscribed may miss messages: other servers tell them than before, or some
+    /// do not.
+    pub fn may_miss_messages(&self) -> bool {
+        let moves = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::Failover];
+        self.allows.lossy || self.deeds.iter().any(|deed| moves.contains(deed))
     }
 
     /// Whether SCAN may miss keys.

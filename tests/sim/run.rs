@@ -1,6 +1,7 @@
 //! One run: builds everything that a seed asks for, drives it, lets it come to rest and checks
 //! that nothing is left.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use super::cluster::slot_of;
 use super::model::Model;
 use super::neighbour::Neighbour;
 use super::plan::{ClientChances, Plan, ServerChances};
+use super::radio::Topic;
 use super::script::Script;
 use super::server::Server;
 
@@ -34,6 +36,7 @@ struct Run {
     neighbour: Neighbour,
     proxy: Endpoint,
     logger: Arc<Logger>,
+    has_log: bool,
     /// Passes in which nothing happened although somebody did not want to sleep.
     spins: u32,
     /// How often the clock was moved on.
@@ -64,7 +67,7 @@ pub fn run(seed: u64, logs: bool) -> Outcome {
     let mut random = Random::new(seed);
     let plan = Plan::draw(&mut random);
     World::reset(seed, plan.platform.clone());
-    World::note(&format!("{plan:?}"));
+    World::note(format_args!("{plan:?}"));
     let mut run = Run::new(plan, random, logs);
     run.work();
     run.rest();
@@ -130,6 +133,7 @@ impl Run {
             neighbour: Neighbour::new(
                 clients.iter().map(|client| &client.ledger),
                 plan.neighbour_us,
+                plan.has_channels,
             ),
             script: Script::new(slots, &plan),
             plan,
@@ -140,6 +144,7 @@ impl Run {
             model,
             proxy,
             logger,
+            has_log: logs,
             spins: 0,
             naps: 0,
             passes: 0,
@@ -152,6 +157,8 @@ impl Run {
         let start = self.random.index(4);
         for part in (start..start + 4).map(|part| part % 4) {
             match part {
+                // Who sleeps has no turn, but for one who wakes without a cause.
+                0 if World::is_quiet() && !self.random.one_in(16) => {}
                 0 => self.turn_handlers(),
                 1 => {
                     for server in &mut self.servers {
@@ -187,8 +194,10 @@ impl Run {
             let place = (first + index) % self.handlers.len();
             let goes_on = self.handlers[place].turn().expect("a turn");
             assert!(goes_on, "a handler has stopped");
-            for line in self.logger.take_lines() {
-                World::note(&format!("log: {line}"));
+            if self.has_log {
+                for line in self.logger.take_lines() {
+                    World::note(format_args!("log: {line}"));
+                }
             }
         }
     }
@@ -213,7 +222,7 @@ impl Run {
 
     /// Nothing goes wrong any more; everybody gets what they are owed, and leaves.
     fn rest(&mut self) {
-        World::note("rest");
+        World::note(format_args!("rest"));
         let Faults { capacity, delay_us, .. } = self.plan.platform.clone();
         World::set_faults(Faults { capacity, delay_us, ..Faults::none() });
         self.script.finish(&mut self.model, &mut self.servers);
@@ -225,10 +234,39 @@ impl Run {
         }
         let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
         assert!(done, "no progress: {:?} {}", self.leftovers(), self.complaints());
+        if self.plan.has_channels {
+            self.listen();
+        }
         for client in &mut self.clients {
             client.leave(&self.model);
         }
+        // Nobody waits for anything from anybody else now.
+        self.neighbour.stop();
         self.until(4 * SECOND, |_| false);
+    }
+
+    /// Whoever is subscribed now hears what is published, and servers are asked for nothing else.
+    fn listen(&mut self) {
+        self.neighbour.stop();
+        if self.plan.may_miss_messages() {
+            // Who has missed something for too long has lost its connection after so long.
+            let patience_us = self.plan.server_timeout_ms.max(1_000) * 1_000;
+            self.until(2 * patience_us + 3 * SECOND, |_| false);
+            self.clients.iter_mut().for_each(|client| client.forgive(&self.model));
+        }
+        self.neighbour.publish_everywhere(&mut self.model);
+        let missing =
+            |run: &mut Run| run.clients.iter().find_map(|client| client.missing(&run.model));
+        let done = self.until(10 * SECOND, |run| missing(run).is_none());
+        assert!(done, "{}", missing(self).unwrap_or_default());
+        let done = self.until(10 * SECOND, |run| run.useless_topic().is_none());
+        assert!(done, "nobody needs {:?} any more", self.useless_topic());
+    }
+
+    /// What some server is asked to tell though no client is subscribed to it.
+    fn useless_topic(&self) -> Option<Topic> {
+        let wanted: BTreeSet<&Topic> = self.clients.iter().flat_map(Client::topics).collect();
+        self.servers.iter().flat_map(Server::topics).find(|topic| !wanted.contains(topic)).cloned()
     }
 
     fn complaints(&self) -> String {
@@ -237,14 +275,14 @@ impl Run {
 
     /// Every key is read once more, without any error, and is what the model has.
     fn audit(&mut self) {
-        World::note("audit");
-        self.neighbour.stop();
+        World::note(format_args!("audit"));
         // Nor does anything take time: a large value must not be too slow for ServerTimeout.
         let capacity = self.plan.platform.capacity.clone();
         World::set_faults(Faults { capacity, ..Faults::none() });
         self.plan.reply_us = 0;
         for client in &mut self.clients {
             client.ledger.check_end(&self.model.data);
+            client.check_published(&self.model);
             client.begin_audit(&self.model);
         }
         let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
@@ -253,11 +291,13 @@ impl Run {
 
     /// Nothing is left of anybody.
     fn end(mut self) -> Outcome {
-        World::note("end");
+        World::note(format_args!("end"));
         for client in &mut self.clients {
             client.leave(&self.model);
         }
-        let is_clean = self.until(5 * SECOND, |run| run.leftovers().is_none());
+        // Links to be told messages on are kept for a while.
+        let patience_us = if self.plan.has_channels { 9 * SECOND } else { 5 * SECOND };
+        let is_clean = self.until(patience_us, |run| run.leftovers().is_none());
         assert!(is_clean, "something is left: {:?}", self.leftovers());
         let naps = self.naps;
         self.until(3 * SECOND, |_| false);
@@ -268,7 +308,11 @@ impl Run {
             "woke {naps} times in three seconds in which nobody asked for anything"
         );
         self.handlers.clear();
+        // What was on its way still arrives.
         for _ in 0..1_000 {
+            if World::open_sockets() == 0 {
+                break;
+            }
             for server in &mut self.servers {
                 server.turn(&mut self.model, &self.plan, &mut self.random);
             }
@@ -301,6 +345,13 @@ impl Run {
                 ));
             }
         }
+        if let Some(topic) = self.useless_topic() {
+            return Some(format!("a subscription to {topic:?}"));
+        }
+        let listening: usize = self.servers.iter().map(Server::listeners).sum();
+        if listening > 0 {
+            return Some(format!("{listening} links to be told messages on"));
+        }
         let links: usize = self.servers.iter().map(Server::connections).sum();
         if World::open_sockets() != 2 * links {
             return Some(format!("{} sockets for {links} links", World::open_sockets()));
@@ -308,6 +359,7 @@ impl Run {
         // A shared one for each database of each server, the private ones that are kept, of which
         // every client may have had two at a time, and one to listen to a Sentinel on.
         let databases = usize::try_from(self.plan.databases).unwrap_or(0);
+        let databases = if self.plan.has_resp3 { 2 * databases } else { databases };
         let most =
             self.servers.len() * databases * (self.handlers.len() + 2 * self.plan.clients) + 1;
         (links > most).then(|| format!("{links} links, at most {most} are of use"))

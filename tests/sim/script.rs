@@ -27,6 +27,8 @@ pub struct Script {
     dead_sentinel: Option<usize>,
     /// When a group last got a new master.
     promoted_us: u64,
+    /// Until then accepts do not fail again.
+    accepts_us: u64,
 }
 
 /// Something that follows from what has happened.
@@ -58,6 +60,9 @@ enum Later {
 /// first, and nobody has asked them.
 const TERM_US: u64 = 2_500_000;
 
+/// How long clients are let in after descriptors were missing: otherwise nobody ever is.
+const ACCEPTS_US: u64 = 1_000_000;
+
 impl Script {
     pub fn new(slots: Vec<u16>, plan: &Plan) -> Script {
         let moved_us = vec![0; slots.len()];
@@ -74,6 +79,7 @@ impl Script {
             leaving: None,
             dead_sentinel: None,
             promoted_us: 0,
+            accepts_us: 0,
         }
     }
 
@@ -124,7 +130,7 @@ impl Script {
         let up: Vec<usize> = (0..nodes).filter(|node| servers[*node].is_up()).collect();
         let Some(some) = up.get(self.random.index(up.len())).copied() else { return };
         let short_us = 1_000 << self.random.below(11);
-        World::note(&format!("script: {deed:?} {some}"));
+        World::note(format_args!("script: {deed:?} {some}"));
         match deed {
             Deed::MoveSlot => self.move_slot(model, servers, false),
             Deed::MigrateSlot => self.move_slot(model, servers, true),
@@ -158,9 +164,11 @@ impl Script {
                 }
             }
             Deed::ForgetScripts => model.nodes[some].knows_script = false,
-            Deed::NoDescriptors => {
+            Deed::NoDescriptors if World::now_us() >= self.accepts_us => {
+                self.accepts_us = World::now_us() + ACCEPTS_US;
                 World::fail_accepts(1 + u32::try_from(self.random.below(3)).unwrap_or(0));
             }
+            Deed::NoDescriptors => {}
             Deed::SentinelCrash
             | Deed::SentinelTrouble
             | Deed::SentinelForgets
@@ -224,7 +232,7 @@ impl Script {
         }
         let Some(to) = self.heir(model, servers, from) else { return };
         self.moved_us[place] = World::now_us();
-        World::note(&format!("script: slot {slot} from {from} to {to}, slowly: {slowly}"));
+        World::note(format_args!("script: slot {slot} from {from} to {to}, slowly: {slowly}"));
         if slowly {
             model.begin_migration(slot, to);
             let us = self.random.below(20_000);
@@ -335,7 +343,7 @@ impl Script {
             let now_us = World::now_us();
             let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + self.pause_us);
             if !is_recent && model.slots().migrations().is_empty() {
-                World::note(&format!("script: {heir} takes over from {old}, both are well"));
+                World::note(format_args!("script: {heir} takes over from {old}, both are well"));
                 self.moved_us.fill(now_us);
                 model.swap_in_cluster(old, heir);
                 self.spread(model.nodes.len());
@@ -351,7 +359,7 @@ impl Script {
     fn promote(&mut self, model: &mut Model, servers: &mut [Server], old: usize, heir: usize) {
         let group = model.groups().group_with(old);
         self.promoted_us = World::now_us();
-        World::note(&format!("script: {heir} takes over from {old}"));
+        World::note(format_args!("script: {heir} takes over from {old}"));
         model.promote_in_group(group, heir);
         if self.random.one_in(2) {
             servers[heir].close_some(true);
@@ -395,7 +403,7 @@ impl Script {
         model.nodes[node].is_failed = true;
         match heir {
             Some(heir) if model.is_cluster() => {
-                World::note(&format!("script: {heir} takes over from {node}"));
+                World::note(format_args!("script: {heir} takes over from {node}"));
                 model.promote_in_cluster(node, heir);
                 self.spread(model.nodes.len());
             }
@@ -430,7 +438,7 @@ impl Script {
     }
 
     fn follow(&mut self, later: Later, model: &mut Model, servers: &mut [Server]) {
-        World::note(&format!("script: {later:?}"));
+        World::note(format_args!("script: {later:?}"));
         match later {
             Later::Enlighten(node) => {
                 if self.dead != Some(node) {

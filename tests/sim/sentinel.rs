@@ -124,7 +124,7 @@ impl Model {
                 _ => b"-ERR No such master with that name\r\n".to_vec(),
             };
         };
-        World::note(&format!("sentinel {sentinel}: {question} {name}: {}", belief.master));
+        World::note(format_args!("sentinel {sentinel}: {question} {name}: {}", belief.master));
         let [replicas, slaves] = self.sentinels.words;
         match &*question {
             "get-master-addr-by-name" => {

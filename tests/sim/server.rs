@@ -4,7 +4,7 @@
 //! It is also a check of its own: nothing may come before the handshake is answered, nothing but
 //! whole multi-bulk requests, and no handshake but the one that this kind of server needs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use predixy::base::address::Address;
 use predixy::base::random::Random;
@@ -13,6 +13,7 @@ use predixy::sys::{ListenSocket, Progress, Socket};
 
 use super::model::{Model, Standing};
 use super::plan::{Kind, Plan};
+use super::radio::{Kind as Listens, Topic};
 use super::talk::Talk;
 use super::wire;
 
@@ -25,6 +26,8 @@ pub struct Server {
     pub stalled_until_us: u64,
     /// It refuses the handshake until then.
     pub loading_until_us: u64,
+    /// Where its connections read.
+    room: Box<[u8]>,
 }
 
 struct Connection {
@@ -36,8 +39,14 @@ struct Connection {
     steps: Steps,
     standing: Standing,
     talk: Talk,
-    /// What it wants to be told.
+    /// What it wants to be told by a Sentinel.
     channels: Vec<Vec<u8>>,
+    /// What it is subscribed to at a server, and how much of what that has heard it was told.
+    topics: BTreeSet<Topic>,
+    told: usize,
+    /// It was subscribed to something once.
+    has_listened: bool,
+    speaks_resp3: bool,
     end: End,
     is_held: bool,
 }
@@ -78,6 +87,7 @@ impl Server {
             connections: Vec::new(),
             stalled_until_us: 0,
             loading_until_us: 0,
+            room: vec![0; 8192].into(),
         }
     }
 
@@ -101,6 +111,16 @@ impl Server {
 
     pub fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Everything that somebody is subscribed to here.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.connections.iter().flat_map(|connection| &connection.topics)
+    }
+
+    /// The connections on which somebody was subscribed to something.
+    pub fn listeners(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.has_listened).count()
     }
 
     /// Breaks one connection.
@@ -139,7 +159,7 @@ impl Server {
         if World::now_us() < self.stalled_until_us {
             return;
         }
-        while let Some(listener) = &self.listener
+        while let Some(listener) = self.listener.as_ref().filter(|one| World::is_awaited(one))
             && let Some((socket, _)) = listener.accept().expect("the test's own listener")
         {
             let is_sentinel = self.index >= model.nodes.len();
@@ -154,6 +174,10 @@ impl Server {
                 standing: Standing::default(),
                 talk: Talk::default(),
                 channels: Vec::new(),
+                topics: BTreeSet::new(),
+                told: 0,
+                has_listened: false,
+                speaks_resp3: false,
                 end: End::Stay,
                 is_held: false,
             });
@@ -162,8 +186,9 @@ impl Server {
         let loading = World::now_us() < self.loading_until_us;
         let sentinel = index.checked_sub(model.nodes.len());
         let news = sentinel.map(|sentinel| model.sentinels.take_news(sentinel)).unwrap_or_default();
+        let room = &mut *self.room;
         self.connections.retain_mut(|connection| {
-            let mut desk = Desk { index, sentinel, loading, model, plan, random };
+            let mut desk = Desk { index, sentinel, loading, model, plan, random, room };
             for (channel, text) in &news {
                 connection.tell(&mut desk, channel, text);
             }
@@ -183,6 +208,8 @@ struct Desk<'a> {
     model: &'a mut Model,
     plan: &'a Plan,
     random: &'a mut Random,
+    /// Where it reads.
+    room: &'a mut [u8],
 }
 
 impl Desk<'_> {
@@ -206,17 +233,19 @@ impl Connection {
         if self.talk.is_blocked()
             && let Some(reply) = self.talk.unblock(desk.model, desk.index)
         {
-            World::note(&format!("server {}: unblocks -> {}", desk.index, wire::shown(&reply)));
-            if !self.reply_or_fail(desk, reply) {
+            World::note(format_args!("server {}: unblocks -> {}", desk.index, wire::shown(&reply)));
+            if !self.reply_or_fail(desk, self.spoken(reply, false)) {
                 return false;
             }
         }
-        let mut room = [0; 8192];
+        if !self.topics.is_empty() && !self.tell_messages(desk) {
+            return false;
+        }
         let mut is_over = false;
         // It goes on reading while it has replies to send, as Redis does.
-        while !is_over {
-            match self.socket.read(&mut room) {
-                Ok(Progress::Moved(length)) => self.inbox.extend_from_slice(&room[..length]),
+        while !is_over && World::has_news(&self.socket) {
+            match self.socket.read(desk.room) {
+                Ok(Progress::Moved(length)) => self.inbox.extend_from_slice(&desk.room[..length]),
                 Ok(Progress::WouldBlock) => break,
                 Ok(Progress::Closed) | Err(_) => is_over = true,
             }
@@ -237,7 +266,8 @@ impl Connection {
                 taken.unwrap_or_else(|error| panic!("a server got what is no request: {error}"));
             let Some((words, length)) = taken else { break };
             at += length;
-            if !self.take(desk, &words) {
+            // In the order in which things happen to the server.
+            if !self.topics.is_empty() && !self.tell_messages(desk) || !self.take(desk, &words) {
                 return false;
             }
         }
@@ -246,7 +276,7 @@ impl Connection {
             && self.inbox.len() > 1_000
             && desk.chance(desk.plan.server.early_error)
         {
-            World::note("server: refuses a request that is not whole");
+            World::note(format_args!("server: refuses a request that is not whole"));
             self.reply(desk, b"-ERR Protocol error: too big for me\r\n".to_vec());
             self.end = End::Close;
         }
@@ -277,28 +307,110 @@ impl Connection {
                 self.standing.asking = true;
                 b"+OK\r\n".to_vec()
             }
+            (b"hello", None) => greeting(words),
+            (b"subscribe" | b"psubscribe" | b"ssubscribe", None) => self.listen(desk, &name, words),
+            (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", None) => {
+                self.unlisten(&name, words)
+            }
             // Who listens gets it in an array, as in Redis.
-            (b"ping", _) if !self.channels.is_empty() => b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec(),
+            (b"ping", _) if !self.channels.is_empty() || !self.topics.is_empty() => {
+                b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec()
+            }
             (b"ping", _) => b"+PONG\r\n".to_vec(),
             (b"cluster", None) => wire::bulk(desk.model.describe(desk.index).as_bytes()),
             (b"info", None) => wire::bulk(b"# Server\r\nredis_version:7.0.15\r\n"),
             (b"sentinel", Some(sentinel)) => desk.model.ask_sentinel(sentinel, words),
             (b"subscribe", Some(_)) => self.subscribe(&words[1..]),
-            (_, None) => self.talk_about(desk, standing, words),
+            (_, None) => {
+                let is_alone = self.topics.is_empty();
+                assert!(is_alone, "{} came from who is subscribed", wire::shown(&name));
+                self.talk_about(desk, standing, words)
+            }
             (_, Some(_)) => panic!("a Sentinel was asked for {}", wire::shown(&name)),
         };
         if self.talk.is_blocked() {
-            World::note(&format!("server {}: {} blocks", desk.index, wire::shown(&name)));
+            World::note(format_args!("server {}: {} blocks", desk.index, wire::shown(&name)));
             return true;
         }
-        World::note(&format!(
+        World::note(format_args!(
             "server {}: {} {} -> {}",
             desk.index,
             wire::shown(&name),
-            words.get(1).map(|word| wire::shown(word)).unwrap_or_default(),
+            wire::shown(words.get(1).map_or(b"", Vec::as_slice)),
             wire::shown(&reply)
         ));
-        self.reply_or_fail(desk, reply)
+        let is_map = &*name == b"hgetall" || &*name == b"hello";
+        self.reply_or_fail(desk, self.spoken(reply, is_map))
+    }
+
+    /// A reply in the protocol of the connection.
+    fn spoken(&self, reply: Vec<u8>, is_map: bool) -> Vec<u8> {
+        if self.speaks_resp3 { wire::in_resp3(&reply, is_map) } else { reply }
+    }
+
+    /// Subscribes to what is named.
+    fn listen(&mut self, desk: &mut Desk<'_>, name: &[u8], words: &[Vec<u8>]) -> Vec<u8> {
+        let kind = Listens::ALL.into_iter().find(|kind| kind.subscribe().as_bytes() == name);
+        let kind = kind.expect("a word for it");
+        assert!(!self.speaks_resp3, "links to be told messages on speak RESP2");
+        let mut reply = Vec::new();
+        for name in &words[1..] {
+            if kind != Listens::Pattern {
+                desk.model.check_channel(desk.index, name);
+            }
+            if kind == Listens::Shard
+                && let Some(elsewhere) = desk.model.refer_shard(desk.index, name)
+            {
+                return elsewhere;
+            }
+            if self.topics.is_empty() {
+                self.told = desk.model.radio.heard(desk.index);
+            }
+            self.has_listened = true;
+            self.topics.insert((kind, name.clone()));
+            reply.extend(confirmation(kind.subscribe(), name, self.count(kind)));
+        }
+        reply
+    }
+
+    fn unlisten(&mut self, name: &[u8], words: &[Vec<u8>]) -> Vec<u8> {
+        let kind = Listens::ALL.into_iter().find(|kind| kind.unsubscribe().as_bytes() == name);
+        let kind = kind.expect("a word for it");
+        assert!(words.len() > 1, "a link gives up what it names");
+        let mut reply = Vec::new();
+        for name in &words[1..] {
+            self.topics.remove(&(kind, name.clone()));
+            reply.extend(confirmation(kind.unsubscribe(), name, self.count(kind)));
+        }
+        reply
+    }
+
+    fn count(&self, kind: Listens) -> usize {
+        self.topics.iter().filter(|(other, _)| other.counts_with(kind)).count()
+    }
+
+    /// Passes on what its server has heard. False when the connection is to be closed at once.
+    fn tell_messages(&mut self, desk: &mut Desk<'_>) -> bool {
+        let index = desk.index;
+        let shards = self.topics.iter().filter(|(kind, _)| *kind == Listens::Shard);
+        let gone = shards.filter(|(_, name)| desk.model.refer_shard(index, name).is_some());
+        for (kind, name) in gone.cloned().collect::<Vec<_>>() {
+            // Its slot has moved.
+            self.topics.remove(&(kind, name.clone()));
+            let news = confirmation(kind.unsubscribe(), &name, self.count(kind));
+            self.reply(desk, news);
+        }
+        while let Some(heard) = desk.model.radio.heard_at(index, self.told) {
+            self.told += 1;
+            let topics = self.topics.iter().filter(|topic| heard.is_for(topic));
+            let messages: Vec<Vec<u8>> = topics.map(|topic| heard.message(topic)).collect();
+            for message in messages {
+                if self.end == End::Stay && !self.reply_or_fail(desk, message) {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// The reply to what may be a part of something longer; nothing when it blocks.
@@ -334,11 +446,11 @@ impl Connection {
     fn reply_or_fail(&mut self, desk: &mut Desk<'_>, reply: Vec<u8>) -> bool {
         let chances = desk.plan.server.clone();
         if desk.chance(chances.close) {
-            World::note("server: closes instead of replying");
+            World::note(format_args!("server: closes instead of replying"));
             return false;
         }
         if desk.chance(chances.garbage) {
-            World::note("server: sends garbage");
+            World::note(format_args!("server: sends garbage"));
             let kinds = [
                 &b"?what\r\n"[..],
                 b"$x\r\n",
@@ -352,14 +464,14 @@ impl Connection {
             return true;
         }
         if desk.chance(chances.cut_reply) {
-            World::note("server: sends a part of a reply and closes");
+            World::note(format_args!("server: sends a part of a reply and closes"));
             let length = desk.random.index(reply.len());
             self.reply(desk, reply[..length].to_vec());
             self.end = End::Close;
             return true;
         }
         if desk.chance(chances.half_close) {
-            World::note("server: shuts down its half");
+            World::note(format_args!("server: shuts down its half"));
             self.end = End::ShutDown;
         }
         self.reply(desk, reply);
@@ -371,6 +483,13 @@ impl Connection {
         let is_cluster = desk.plan.kind == Kind::Cluster;
         let (reply, next) = match (name, self.steps) {
             (b"auth", Steps::Nothing) if words[1] == b"sesame" => ("+OK", Steps::Authenticated),
+            (b"hello", Steps::Authenticated) if desk.plan.has_resp3 && !self.speaks_resp3 => {
+                assert_eq!(words[1..], [b"3".to_vec()], "HELLO of a link");
+                self.speaks_resp3 = true;
+                let reply = wire::in_resp3(&greeting(words), true);
+                self.reply(desk, reply);
+                return true;
+            }
             (b"readonly", Steps::Authenticated) if is_cluster && desk.plan.reads_replicas() => {
                 self.standing.readonly = true;
                 ("+OK", Steps::Chosen)
@@ -444,4 +563,25 @@ impl Connection {
         }
         true
     }
+}
+
+/// What a server says to HELLO, as a list.
+fn greeting(words: &[Vec<u8>]) -> Vec<u8> {
+    let version = words.get(1).map_or(&b"2"[..], Vec::as_slice);
+    let mut reply = b"*8\r\n".to_vec();
+    for word in ["server", "redis", "version", "7.0.15", "proto"] {
+        reply.extend(wire::bulk(word.as_bytes()));
+    }
+    reply.extend_from_slice(&[b":", version, b"\r\n"].concat());
+    reply.extend(wire::bulk(b"modules"));
+    reply.extend_from_slice(b"*0\r\n");
+    reply
+}
+
+fn confirmation(word: &str, name: &[u8], count: usize) -> Vec<u8> {
+    let mut reply = b"*3\r\n".to_vec();
+    reply.extend(wire::bulk(word.as_bytes()));
+    reply.extend(wire::bulk(name));
+    reply.extend(format!(":{count}\r\n").into_bytes());
+    reply
 }

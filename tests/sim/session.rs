@@ -21,6 +21,8 @@ use super::wire::{Value, shown};
 pub(super) enum Session {
     Transaction(Pact),
     Scan(Scan),
+    /// It is subscribed, and speaks RESP2.
+    Listening,
 }
 
 /// A transaction that waits for its EXEC.
@@ -57,16 +59,23 @@ pub(super) struct Hearing {
 impl Client {
     /// Goes on with what it is in the middle of, or begins something. False if it does neither.
     pub(super) fn take_a_step(&mut self, model: &mut Model, plan: &Plan) -> bool {
-        let begins = self.random.one_in(8);
+        let begins = self.random.one_in(if plan.has_channels { 4 } else { 8 });
         match self.session() {
             Some(Session::Transaction(_)) => self.go_on_with_transaction(model, plan),
             Some(Session::Scan(_)) => self.go_on_with_scan(),
+            Some(Session::Listening) => self.go_on_listening(plan),
             None if !begins => return false,
-            None => match self.random.below(4) {
+            None => match self.random.below(8) {
                 0 if plan.has_transactions => self.begin_transaction(),
                 1 if plan.has_blocking => self.use_queue(),
                 2 if plan.has_scripts => self.call_script(plan),
                 3 if plan.has_scans => self.begin_scan(model),
+                4 | 5 if plan.has_channels => self.publish(plan),
+                6 if plan.has_channels => self.subscribe(),
+                7 if plan.has_channels && self.is_subscribed() => match self.random.one_in(4) {
+                    true => self.unsubscribe_all(),
+                    false => self.unsubscribe_some(),
+                },
                 _ => return false,
             },
         }
@@ -78,6 +87,15 @@ impl Client {
             Some(open) => &mut open.session,
             None => panic!("there is no connection"),
         }
+    }
+
+    /// It is in the middle of something, or of nothing.
+    pub(super) fn be_in(&mut self, session: Option<Session>) {
+        *self.session() = session;
+    }
+
+    fn is_subscribed(&self) -> bool {
+        self.connection.as_ref().is_some_and(|open| open.ear.listens())
     }
 
     /// Whether it must stay in the database that it is in.
@@ -255,6 +273,8 @@ impl Client {
             (Expect::Watch, Value::Status(_)) => {
                 *hearing = Hearing { is_watching: true, ..Hearing::default() };
             }
+            // What an earlier one, whose transaction was discarded, has seen does not count.
+            (Expect::Watch, _) => (hearing.is_watching, hearing.watched) = (false, None),
             (Expect::Outside, Value::Bulk(bytes)) => hearing.watched = Some(Some(bytes.clone())),
             (Expect::Outside, Value::Null) => hearing.watched = Some(None),
             (Expect::Multi, Value::Status(_)) => hearing.refused = false,
@@ -403,7 +423,8 @@ impl Client {
             scan.wanted.remove(key);
         }
         if cursor == b"0" {
-            let missed: Vec<String> = scan.wanted.iter().map(|key| shown(key)).collect();
+            let missed: Vec<_> =
+                scan.wanted.iter().map(|key| key.escape_ascii().to_string()).collect();
             let is_complete = missed.is_empty() || plan.may_miss_keys();
             assert!(is_complete, "client {index}: SCAN has not found {missed:?}");
             *self.session() = None;
@@ -413,7 +434,7 @@ impl Client {
     /// A step of an iteration has failed: it is given up.
     pub(super) fn give_up_scan(&mut self) {
         if let Some(open) = &mut self.connection {
-            open.session = None;
+            open.session = open.session.take().filter(|known| !matches!(known, Session::Scan(_)));
         }
     }
 }

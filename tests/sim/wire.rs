@@ -18,6 +18,50 @@ pub enum Value {
     Null,
     /// `*`
     Array(Vec<Value>),
+    /// `=`, of RESP3, and the others
+    Verbatim(Vec<u8>),
+    /// `_`
+    Nil,
+    /// `%`, names and values in turn
+    Map(Vec<Value>),
+    /// `>`
+    Push(Vec<Value>),
+}
+
+impl Value {
+    /// The bytes of a bulk.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Value::Bulk(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// Whether it has only what this protocol has.
+    pub fn suits(&self, resp3: bool) -> bool {
+        match self {
+            Value::Null => !resp3,
+            Value::Nil | Value::Verbatim(_) => resp3,
+            Value::Map(values) | Value::Push(values) => {
+                resp3 && values.iter().all(|value| value.suits(resp3))
+            }
+            Value::Array(values) => values.iter().all(|value| value.suits(resp3)),
+            _ => true,
+        }
+    }
+
+    /// The same with the one null that everybody knows.
+    pub fn plain(self) -> Value {
+        let all = |values: Vec<Value>| values.into_iter().map(Value::plain).collect();
+        match self {
+            Value::Nil => Value::Null,
+            Value::Verbatim(text) => Value::Bulk(text),
+            Value::Map(values) => Value::Map(all(values)),
+            Value::Push(values) => Value::Push(all(values)),
+            Value::Array(values) => Value::Array(all(values)),
+            other => other,
+        }
+    }
 }
 
 impl fmt::Debug for Value {
@@ -27,16 +71,41 @@ impl fmt::Debug for Value {
             Value::Error(text) => write!(formatter, "-{}", shown(text)),
             Value::Integer(number) => write!(formatter, ":{number}"),
             Value::Bulk(bytes) => write!(formatter, "${} {}", bytes.len(), shown(bytes)),
-            Value::Null => write!(formatter, "null"),
+            Value::Null | Value::Nil => write!(formatter, "null"),
+            Value::Verbatim(text) => write!(formatter, "={}", shown(text)),
             Value::Array(values) => formatter.debug_list().entries(values).finish(),
+            Value::Map(values) => {
+                write!(formatter, "map ")?;
+                formatter.debug_list().entries(values).finish()
+            }
+            Value::Push(values) => {
+                write!(formatter, "push ")?;
+                formatter.debug_list().entries(values).finish()
+            }
         }
     }
 }
 
-/// The beginning of some bytes, as a trace can show it.
-pub fn shown(bytes: &[u8]) -> String {
-    let text = bytes[..bytes.len().min(60)].escape_ascii().to_string();
-    if bytes.len() > 60 { format!("{text}... ({} bytes)", bytes.len()) } else { text }
+/// The beginning of some bytes, as a trace can show it. Nothing is formatted unless it is shown.
+#[derive(PartialEq, Eq)]
+pub struct Shown<'a>(&'a [u8]);
+
+pub fn shown(bytes: &[u8]) -> Shown<'_> {
+    Shown(bytes)
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown(bytes) = self;
+        write!(formatter, "{}", bytes[..bytes.len().min(60)].escape_ascii())?;
+        if bytes.len() > 60 { write!(formatter, "... ({} bytes)", bytes.len()) } else { Ok(()) }
+    }
+}
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "\"{self}\"")
+    }
 }
 
 /// A request.
@@ -57,6 +126,29 @@ pub fn bulk(bytes: &[u8]) -> Vec<u8> {
     reply.extend_from_slice(bytes);
     reply.extend_from_slice(b"\r\n");
     reply
+}
+
+/// A reply as it is in RESP3: its nulls are others, and if it is a list of fields it is a map.
+pub fn in_resp3(reply: &[u8], is_map: bool) -> Vec<u8> {
+    let (mut new, mut at) = (Vec::with_capacity(reply.len()), 0);
+    while at < reply.len() {
+        let start = at;
+        let Some(head) = line(reply, &mut at) else { break };
+        match head {
+            b"$-1" | b"*-1" => new.extend_from_slice(b"_\r\n"),
+            _ if is_map && start == 0 && head[0] == b'*' => {
+                let count = number(head).unwrap_or(0) / 2;
+                new.extend(format!("%{count}\r\n").into_bytes());
+            }
+            _ => {
+                if head[0] == b'$' {
+                    at += usize::try_from(number(head).unwrap_or(0)).unwrap_or(0) + 2;
+                }
+                new.extend_from_slice(&reply[start..at]);
+            }
+        }
+    }
+    new
 }
 
 /// The first reply in `bytes` and how long it is, if it is whole.
@@ -103,16 +195,16 @@ fn number(line: &[u8]) -> Result<i64, String> {
 fn skip(bytes: &[u8], at: &mut usize) -> Result<bool, String> {
     let Some(head) = line(bytes, at) else { return Ok(false) };
     match head.first() {
-        Some(b'+' | b'-' | b':') => Ok(true),
-        Some(b'$') => {
+        Some(b'+' | b'-' | b':' | b'_') => Ok(true),
+        Some(b'$' | b'=') => {
             let length = number(head)?;
             if length >= 0 {
                 *at += usize::try_from(length).map_err(|_| "too long")? + 2;
             }
             Ok(*at <= bytes.len())
         }
-        Some(b'*') => {
-            for _ in 0..number(head)? {
+        Some(kind @ (b'*' | b'>' | b'%')) => {
+            for _ in 0..number(head)? * if *kind == b'%' { 2 } else { 1 } {
                 if *at >= bytes.len() || !skip(bytes, at)? {
                     return Ok(false);
                 }
@@ -141,12 +233,25 @@ fn read(bytes: &[u8], at: &mut usize) -> Result<Value, String> {
                 Value::Bulk(body.to_vec())
             }
         },
-        _ => {
+        b'_' => Value::Nil,
+        b'=' => {
+            let length = usize::try_from(number(head)?).map_err(|_| "too short")?;
+            let body = bytes[*at..*at + length].strip_prefix(b"txt:").ok_or("not a text")?;
+            *at += length + 2;
+            Value::Verbatim(body.to_vec())
+        }
+        kind => {
             let count = number(head)?;
             if count < 0 {
                 return Ok(Value::Null);
             }
-            Value::Array((0..count).map(|_| read(bytes, at)).collect::<Result<_, _>>()?)
+            let count = if kind == b'%' { 2 * count } else { count };
+            let values = (0..count).map(|_| read(bytes, at)).collect::<Result<_, _>>()?;
+            match kind {
+                b'%' => Value::Map(values),
+                b'>' => Value::Push(values),
+                _ => Value::Array(values),
+            }
         }
     })
 }

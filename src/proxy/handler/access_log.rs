@@ -5,10 +5,9 @@ use std::fmt;
 
 use super::super::request::{Awaiting, ClientId, LinkId};
 use super::Handler;
-use super::dispatch::Request;
 use crate::log_notice;
 use crate::logger::{Level, Shown};
-use crate::resp::command::Unresolved;
+use crate::resp::command::{CommandId, Unresolved};
 
 /// A longer key is cut off in the log.
 const KEY_MAX: usize = 256;
@@ -16,13 +15,13 @@ const KEY_MAX: usize = 256;
 impl Handler {
     /// Notes whether somebody wants to know of each reply: a latency monitor, or this log.
     pub(super) fn set_measures(&mut self) {
-        let is_logged = self.shared.logger.sample(Level::Info) > 0;
-        self.measures = is_logged || !self.recorder.monitors().monitors().is_empty();
+        self.is_logged = self.shared.logger.sample(Level::Info) > 0;
+        self.measures = !self.recorder.monitors().monitors().is_empty();
     }
 
     /// Logs the reply of a server; its end only, if it was large.
     pub(super) fn log_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: Option<&[u8]>) {
-        if !self.log.wants(Level::Info) {
+        if !self.is_logging || !self.log.wants(Level::Info) {
             return;
         }
         let asker = self.asker_of(awaiting.origin);
@@ -59,20 +58,37 @@ impl Handler {
         ));
     }
 
+    /// The reply to a request that no server was asked for: the last one that its client has sent,
+    /// or nobody knows what it was.
+    pub(super) fn answer_own(&mut self, id: ClientId, sequence: u32, reply: &[u8]) {
+        if self.is_logged {
+            let last = self.clients.get(id).filter(|client| client.is_last(sequence));
+            self.log_own_reply(id, sequence, last.and_then(|client| client.command), reply);
+        }
+        self.answer(id, sequence, reply);
+    }
+
     /// Logs a reply of our own. What was asked is not shown: it may be a password.
-    pub(super) fn log_local_reply(&self, request: &Request<'_>, reply: &[u8]) {
+    pub(super) fn log_own_reply(
+        &self,
+        id: ClientId,
+        sequence: u32,
+        command: Option<CommandId>,
+        reply: &[u8],
+    ) {
         if !self.log.wants(Level::Info) {
             return;
         }
-        let Some((peer, fd)) = self.address_of(request.client) else { return };
+        let Some((peer, fd)) = self.address_of(id) else { return };
+        let command = command.and_then(|command| self.settings.conf.commands.command(command));
         self.write_response(format_args!(
             "RESP h {} c {} {} req {} {}  s None -1 res {} {} t 0",
             self.index,
             peer,
             fd,
-            request.sequence,
-            request.command.name(),
-            request.sequence,
+            sequence,
+            command.map_or("", |command| command.name()),
+            sequence,
             kind_of(reply)
         ));
     }

@@ -17,7 +17,7 @@ use crate::{log_debug, log_warn};
 /// How often it is looked whether clients are ready to be sent over.
 const SWEEP_US: u64 = 5_000;
 /// A client of which more has come, and not been looked at, is not sent over yet.
-const INBOX_MAX: usize = 64 << 10;
+pub(super) const INBOX_MAX: usize = 64 << 10;
 
 impl Handler {
     /// Takes no more requests of clients that are in the middle of nothing: as soon as they are
@@ -38,6 +38,7 @@ impl Handler {
             self.list_client(id);
         }
         self.deadlines.set(Chore::Bequeath, self.now_us + SWEEP_US);
+        self.bequeath_subscribers();
     }
 
     /// Lets a client go that is owed nothing any more and asks for nothing here.
@@ -47,11 +48,25 @@ impl Handler {
         if client.intake == Intake::Closed {
             return self.drop_client(id, "done");
         }
+        if client.subscribes {
+            // It goes over with all others who hear the same.
+            return;
+        }
+        if let Some((socket, legacy)) = self.part_with(id) {
+            self.shared.order(Order::Bequeath(socket, Box::new(legacy)));
+            self.set_load();
+        }
+    }
+
+    /// Takes a client out that is to go over, with all that is known of it.
+    pub(super) fn part_with(&mut self, id: ClientId) -> Option<(Socket, Legacy)> {
+        let client = self.clients.get(id)?;
         if let Err(error) = self.multiplexor.remove(&client.socket) {
-            return self.drop_client(id, error);
+            self.drop_client(id, error);
+            return None;
         }
         let login = client.identity.and_then(|id| self.settings.authority.login_of(id));
-        let Some(client) = self.clients.remove(id) else { return };
+        let client = self.clients.remove(id)?;
         let inbox = client.inbox.map_or_else(Vec::new, |inbox| inbox.filled().to_vec());
         log_debug!(self.log, "h {} bequeath c {}", self.index, client.peer);
         let legacy = Legacy {
@@ -63,10 +78,10 @@ impl Handler {
             database: client.lane.database(),
             login,
             inbox,
+            unread: client.outbox.contents(),
             intake: if client.intake.wants_header() { client.intake } else { Intake::Open },
         };
-        self.shared.order(Order::Bequeath(client.socket, Box::new(legacy)));
-        self.set_load();
+        Some((client.socket, legacy))
     }
 
     /// Sends a client over that has come too late. If there is no other process it is let go.
@@ -80,12 +95,18 @@ impl Handler {
     pub(super) fn take_up(&mut self, socket: Socket, legacy: Legacy) {
         if self.draining {
             self.pass_on(socket, legacy);
-            return self.set_load();
+        } else {
+            self.welcome(socket, legacy);
         }
+        self.set_load();
+    }
+
+    /// Makes a client of this handler of one of the process before.
+    pub(super) fn welcome(&mut self, socket: Socket, legacy: Legacy) -> Option<ClientId> {
         if legacy.database >= self.settings.conf.pool.common.databases {
             let (peer, database) = (legacy.peer, legacy.database);
             log_warn!(self.log, "upgrade lost c {}:there is no database {} now", peer, database);
-            return self.set_load();
+            return None;
         }
         self.shared.reserve_client(legacy.number);
         let mut client = AcceptConnection::new(socket, legacy.peer, legacy.number, self.now_us);
@@ -104,16 +125,18 @@ impl Handler {
             inbox.push(&legacy.inbox);
             client.inbox = Some(inbox);
         }
+        client.outbox.append(&self.buffers, &legacy.unread);
         let id = self.clients.insert(client);
-        let Some(client) = self.clients.get_mut(id) else { return };
+        let client = self.clients.get(id)?;
         if let Err(error) = self.multiplexor.add(&client.socket, Token(id.to_u64())) {
             self.drop_client(id, error);
-        } else {
-            self.eager_clients.push(id);
-            self.watch_clients();
-            self.watch_headers(legacy.intake);
+            return None;
         }
-        self.set_load();
+        self.eager_clients.push(id);
+        self.list_client(id);
+        self.watch_clients();
+        self.watch_headers(legacy.intake);
+        Some(id)
     }
 
     /// Commands that wait at a server are called back: it answers what it has decided, or ends
@@ -127,14 +150,20 @@ impl Handler {
         }
     }
 
-    fn call_back(&mut self, id: LinkId) {
-        let Some(link) = self.links.get(id) else { return };
-        let is_sent = link.log.unsent() == 0 && link.socket.is_some();
-        let is_told =
-            is_sent && link.socket.as_ref().is_some_and(|socket| socket.shut_down_write().is_ok());
-        if !is_told {
-            self.lose_link(id, Loss::Retired);
+    /// Nothing was executed of what has not been sent: that link just ends.
+    pub(super) fn call_back(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.is_called_back {
+            return;
         }
+        let is_told = link.has_sent_all()
+            && link.socket.as_ref().is_some_and(|socket| socket.shut_down_write().is_ok());
+        if !is_told {
+            return self.lose_link(id, Loss::Retired);
+        }
+        link.is_called_back = true;
+        // Nobody can be lent it any more.
+        link.is_outdated = true;
     }
 
     /// A command that waited at a server was called back, and nothing was done. Its client goes

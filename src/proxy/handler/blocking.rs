@@ -6,6 +6,8 @@
 
 use std::mem;
 
+use super::super::accept_connection::Intake;
+use super::super::connect_connection::ConnectConnection;
 use super::super::replies;
 use super::super::request::{ClientId, Errand, HOPS_MAX, LinkId, Step, Ticket};
 use super::super::session::Session;
@@ -16,9 +18,10 @@ use super::upkeep::Chore;
 use crate::resp::redirect::Redirect;
 use crate::resp::writer::Sink;
 
-/// A client that has closed its sending side gets this long for the reply to a command that did
-/// not have to wait; then it is taken to be gone, which looks the same.
-const GONE_US: u64 = 10_000;
+/// How often it is looked whether what a client that is leaving has asked for is sent.
+const LOOK_US: u64 = 10_000;
+/// A client that is leaving is let go after this time, if its server does not say a word.
+const GONE_US: u64 = 10_000_000;
 
 /// A command that has been blocked somewhere for so long has not been sent in a circle.
 const SETTLED_US: u64 = 100_000;
@@ -35,7 +38,7 @@ impl Handler {
             // It is wrong, and the server will say how; but in no case may it block others.
             Ok(Common::None) => None,
             Ok(Common::Several) => {
-                self.answer(id, sequence, replies::CROSS_SLOT);
+                self.answer_own(id, sequence, replies::CROSS_SLOT);
                 return Taken::Now;
             }
             Err(error) => {
@@ -62,7 +65,7 @@ impl Handler {
                 self.let_wait(id);
                 self.suspect(id);
             }
-            Err(error) => self.answer(id, sequence, error),
+            Err(error) => self.answer_own(id, sequence, error),
         }
         Taken::Now
     }
@@ -81,6 +84,7 @@ impl Handler {
         if is_error && Redirect::is_at_head(reply) && self.move_block(answer) {
             return;
         }
+        self.log_reply(link, answer.awaiting, Some(reply));
         self.end_session(link, client);
         self.answer(client, sequence, reply);
     }
@@ -115,27 +119,58 @@ impl Handler {
             link.send_errand(&self.buffers, Errand::Asking, &asking, self.now_us);
         }
         self.send_step(Some(new), client, Step::Block, &request, ticket);
+        self.suspect(client);
         true
     }
 
-    /// A client that is blocked has closed its sending side, or has gone.
+    /// A client that is blocked, or waits for the end of a pause, has closed its sending side, or
+    /// has gone, which looks the same.
+    ///
+    /// The server that blocks it is told as the client has told us: it answers if the command did
+    /// not have to wait, and else closes without having done anything. No time would be the right
+    /// one to wait for that, and what an element was taken for must not be thrown away.
     pub(super) fn suspect(&mut self, id: ClientId) {
-        let Some(client) = self.clients.get(id) else { return };
-        let is_blocked = matches!(client.session.as_deref(), Some(Session::Blocked { .. }));
-        if client.hung_up && is_blocked {
-            self.leaving.push(id);
-            self.deadlines.advance(Chore::Leaving, self.now_us + GONE_US);
+        let has_hung_up = self.clients.get(id).is_some_and(|client| client.hung_up);
+        if has_hung_up && (self.is_held(id) || self.blocked_on(id).is_some()) {
+            self.leaving.push((id, self.now_us + GONE_US));
+            self.deadlines.advance(Chore::Leaving, self.now_us);
         }
     }
 
-    /// Lets go of those who were blocked when they left.
-    pub(super) fn drop_leaving(&mut self) {
+    /// The link on which a command of this client blocks.
+    fn blocked_on(&self, id: ClientId) -> Option<LinkId> {
+        match self.clients.get(id)?.session.as_deref() {
+            Some(Session::Blocked { link, .. }) => Some(*link),
+            _ => None,
+        }
+    }
+
+    /// Whether a client waits for the end of a pause.
+    fn is_held(&self, id: ClientId) -> bool {
+        self.clients.get(id).is_some_and(|client| client.intake == Intake::Held)
+    }
+
+    /// Lets go of those who left while there was a pause, as Redis does, and calls back the commands
+    /// of those who were blocked when they left, as soon as they are sent.
+    pub(super) fn see_off_leaving(&mut self) {
         self.deadlines.set(Chore::Leaving, u64::MAX);
-        for id in mem::take(&mut self.leaving) {
-            let session = self.clients.get(id).and_then(|client| client.session.as_deref());
-            if matches!(session, Some(Session::Blocked { .. })) {
-                self.drop_client(id, "gone while blocked");
+        for (id, until_us) in mem::take(&mut self.leaving) {
+            if self.is_held(id) {
+                self.drop_client(id, "gone during a pause");
+                continue;
             }
+            let Some(link) = self.blocked_on(id) else { continue };
+            if self.now_us >= until_us {
+                self.drop_client(id, "gone while blocked");
+                continue;
+            }
+            let is_sent = self.links.get(link).is_none_or(ConnectConnection::has_sent_all);
+            if is_sent {
+                self.call_back(link);
+            }
+            self.leaving.push((id, until_us));
+            let next_us = if is_sent { until_us } else { self.now_us + LOOK_US };
+            self.deadlines.advance(Chore::Leaving, next_us);
         }
     }
 }

@@ -105,7 +105,9 @@ impl Handler {
                 }
                 reply.put(replies::OK);
             }
-            ClientCommand::Reply => change_replies(client, request.argument(2), reply),
+            ClientCommand::Reply => {
+                change_replies(client, request.sequence, request.argument(2), reply);
+            }
             ClientCommand::GetRedirection => _ = reply.integer(-1),
             ClientCommand::Caching => reply.put(replies::NOT_TRACKING),
             ClientCommand::TrackingInfo => tracking_info(protocol, reply),
@@ -225,7 +227,7 @@ impl Handler {
             descriptor: client.socket.number(),
             age_s: seconds(client.since_us),
             idle_s: seconds(client.active_us),
-            flags: flags_of(client, self.insight.monitors.has(id)),
+            flags: flags_of(client, self.insight.monitors.has(id), self.has_subscribed(id)),
             database: client.lane.database(),
             query: client.requests_len(),
             query_free: client.inbox.as_ref().map_or(0, |inbox| inbox.capacity() - inbox.len()),
@@ -238,6 +240,8 @@ impl Handler {
             handler: self.index,
             ..ClientLine::default()
         };
+        let [channels, patterns, shard_channels] = self.subscription_counts(id);
+        let own = ClientLine { channels, patterns, shard_channels, ..own };
         let own = match client.session.as_deref() {
             Some(Session::Queueing(transaction)) => ClientLine {
                 queued: Some(transaction.queued as usize),
@@ -279,7 +283,7 @@ impl Handler {
             [id, how] if how.eq_ignore_ascii_case(b"timeout") => (id, Unblock::TimeOut),
             [id, how] if how.eq_ignore_ascii_case(b"error") => (id, Unblock::Error),
             [_, _] => return reply.put(replies::UNBLOCK_REASON),
-            _ => return too_many_words("UNBLOCK", reply),
+            _ => return too_many_words(request, reply),
         };
         let Some(id) = integer(id) else { return reply.put(replies::NOT_AN_INTEGER) };
         let id = u64::try_from(id).unwrap_or(0);
@@ -387,10 +391,12 @@ fn words_of<'a>(request: &'a Request<'_>) -> Vec<&'a [u8]> {
     (2..request.arguments.count()).map(|index| request.argument(index)).collect()
 }
 
-pub(super) fn too_many_words(subcommand: &str, reply: &mut Vec<u8>) {
-    reply.error(&format!(
-        "ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try CLIENT HELP."
-    ));
+/// A sub-command that looks at its words itself has too many; it is named as its client did.
+pub(super) fn too_many_words(request: &Request<'_>, reply: &mut Vec<u8>) {
+    let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+    text.put(request.argument(1));
+    text.put(b"'. Try CLIENT HELP.");
+    reply.error_bytes(&text);
 }
 
 fn on_or_off(word: &[u8]) -> Option<bool> {
@@ -428,7 +434,7 @@ fn set_info(client: &mut AcceptConnection, request: &Request<'_>, reply: &mut Ve
 }
 
 /// `CLIENT REPLY`. What is written to `reply` is only sent if it is wanted.
-fn change_replies(client: &mut AcceptConnection, word: &[u8], reply: &mut Vec<u8>) {
+fn change_replies(client: &mut AcceptConnection, sequence: u32, word: &[u8], reply: &mut Vec<u8>) {
     let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
     let before = client.profile.as_ref().map_or(Replies::All, |profile| profile.replies);
     let wanted = match word {
@@ -443,7 +449,7 @@ fn change_replies(client: &mut AcceptConnection, word: &[u8], reply: &mut Vec<u8
         client.follow_profile();
     }
     if wanted == Replies::All {
-        client.unmute_last();
+        client.unmute(sequence);
     } else {
         client.mute_last();
     }
@@ -459,7 +465,7 @@ fn tracking_info(protocol: Protocol, reply: &mut Vec<u8>) {
 }
 
 /// The letters that Redis has for what is special about a client.
-fn flags_of(client: &AcceptConnection, watches_all: bool) -> String {
+fn flags_of(client: &AcceptConnection, watches_all: bool, has_subscribed: bool) -> String {
     let (mut queues, mut is_void, mut is_blocked) = (false, false, false);
     match client.session.as_deref() {
         Some(Session::Queueing(transaction)) => {
@@ -471,6 +477,7 @@ fn flags_of(client: &AcceptConnection, watches_all: bool) -> String {
     let profile = client.profile.as_deref();
     let letters = [
         ('O', watches_all),
+        ('P', has_subscribed),
         ('x', queues),
         ('b', is_blocked),
         ('d', is_void),

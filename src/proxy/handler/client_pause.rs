@@ -32,7 +32,7 @@ impl Handler {
             4 if request.argument(3).eq_ignore_ascii_case(b"all") => false,
             4 if request.argument(3).eq_ignore_ascii_case(b"write") => true,
             4 => return reply.put(replies::PAUSE_MODE),
-            _ => return too_many_words("PAUSE", reply),
+            _ => return too_many_words(request, reply),
         };
         let Some(timeout_ms) = integer(request.argument(2)) else {
             return reply.put(replies::TIMEOUT_NOT_AN_INTEGER);

@@ -58,7 +58,7 @@ impl Handler {
         self.recorder.handler().total_responses.increment();
         let mut reply = Vec::new();
         self.write_cluster_reply(command, request, &mut reply);
-        self.answer(request.client, request.sequence, &reply);
+        self.answer_own(request.client, request.sequence, &reply);
     }
 
     fn write_cluster_reply(

@@ -21,7 +21,7 @@ impl Handler {
             return self.forward_anywhere(request);
         }
         let Some(group) = self.key_groups().into_iter().next() else {
-            return self.answer(request.client, request.sequence, replies::NO_SERVER);
+            return self.answer_own(request.client, request.sequence, replies::NO_SERVER);
         };
         let is_count = listing == Listing::Count && request.arguments.count() == 2;
         let question = if is_count { COMMAND } else { request.message.bytes };

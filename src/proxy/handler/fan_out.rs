@@ -27,7 +27,7 @@ impl Handler {
     pub(super) fn fan_out(&mut self, merge: Merge, request: &Request<'_>) {
         let groups = self.key_groups();
         match groups[..] {
-            [] => self.answer(request.client, request.sequence, replies::NO_SERVER),
+            [] => self.answer_own(request.client, request.sequence, replies::NO_SERVER),
             [group] => self.send_or_wait(self.parcel_for(group, request)),
             _ => self.scatter(merge, Purpose::Merge, groups, request, request.message.bytes),
         }
@@ -37,7 +37,7 @@ impl Handler {
     /// gets an answer that goes with the first.
     pub(super) fn ask_one_master(&mut self, request: &Request<'_>) {
         match self.key_groups().first() {
-            None => self.answer(request.client, request.sequence, replies::NO_SERVER),
+            None => self.answer_own(request.client, request.sequence, replies::NO_SERVER),
             Some(group) => self.send_or_wait(self.parcel_for(*group, request)),
         }
     }
@@ -45,7 +45,7 @@ impl Handler {
     /// Passes on what concerns all keys at once and cannot be put together from parts.
     pub(super) fn pass_undivided(&mut self, request: &Request<'_>) {
         match self.key_groups()[..] {
-            [] => self.answer(request.client, request.sequence, replies::NO_SERVER),
+            [] => self.answer_own(request.client, request.sequence, replies::NO_SERVER),
             [group] => self.send_or_wait(self.parcel_for(group, request)),
             _ => self.refuse(request.client, request.sequence, |text| {
                 error_text::undivided(request.command, text);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::super::client_list::integer;
 use super::super::greeting::Greeting;
 use super::super::lane::Lane;
+use super::super::profile::Replies;
 use super::super::replies;
 use super::super::request::{ClientId, Origin, Ticket};
 use super::super::session::Session;
@@ -194,7 +195,7 @@ impl Handler {
         }
         let mut reply = Vec::new();
         greeting.write(introduction.protocol, client.number, &mut reply);
-        self.answer(id, sequence, &reply);
+        self.answer_own(id, sequence, &reply);
     }
 
     /// Makes somebody of a client. A login that fails leaves it who it was.
@@ -233,21 +234,24 @@ impl Handler {
         if let Some(client) = self.clients.get_mut(request.client) {
             client.lane = Lane::default();
             client.identity = self.settings.authority.default_identity();
+            // Not if it was only to be skipped, as in Redis.
+            if client.profile.as_ref().is_some_and(|profile| profile.replies == Replies::None) {
+                client.unmute(request.sequence);
+            }
             if let Some(profile) = &mut client.profile {
                 profile.reset();
             }
             client.follow_profile();
-            client.unmute_last();
         }
-        self.answer(request.client, request.sequence, replies::RESET);
+        self.answer_own(request.client, request.sequence, replies::RESET);
         Taken::Now
     }
 }
 
 /// HELLO from somebody who has to log in, and does not.
 const NOT_LOGGED_IN: &str = "NOAUTH HELLO must be called with the client already authenticated, \
-    otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and \
-    select the RESP protocol version at the same time";
+    otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client \
+    and select the RESP protocol version at the same time";
 
 #[cfg(test)]
 mod tests {

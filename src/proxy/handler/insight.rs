@@ -257,7 +257,7 @@ impl Handler {
         let Some(mut parser) = self.links.get(id).map(|link| link.parser.clone()) else { return };
         let (mut begin, mut at) = (fed, fed);
         for number in 0.. {
-            let end = match parser.feed(&bytes[at..]) {
+            let end = match parser.feed_piece(&bytes[at..]) {
                 Ok(Some(end)) => at + end,
                 Ok(None) => bytes.len(),
                 // Whoever takes them will notice.
@@ -310,7 +310,7 @@ impl Handler {
             _ => std::str::from_utf8(request.argument(1)).ok().and_then(|text| text.parse().ok()),
         };
         let Some(count) = count else {
-            return self.answer(id, sequence, replies::NOT_AN_INTEGER);
+            return self.answer_own(id, sequence, replies::NOT_AN_INTEGER);
         };
         let by_bytes = local == LocalCommand::BigKeys;
         self.ask_all(

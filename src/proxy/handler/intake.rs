@@ -244,6 +244,15 @@ impl Handler {
         }
     }
 
+    /// Puts back what was taken out for the time of reading.
+    #[inline]
+    pub(super) fn put_back(&mut self, reader: Box<Reader>) {
+        let taken = self.reader.replace(reader);
+        debug_assert!(taken.is_none(), "two read at the same time");
+        // There is nothing to be dropped, which the compiler does not know.
+        mem::forget(taken);
+    }
+
     fn read_client(&mut self, id: ClientId) {
         // Taken out for the time of reading, so that requests can be handled where they lie.
         let Some(mut reader) = self.reader.take() else { return };
@@ -261,12 +270,12 @@ impl Handler {
             match self.read_client_once(&mut reader, id, most) {
                 Next::More => {}
                 Next::Enough => {
-                    self.reader = Some(reader);
+                    self.put_back(reader);
                     return;
                 }
             }
         }
-        self.reader = Some(reader);
+        self.put_back(reader);
         self.eager_clients.push(id);
     }
 
@@ -281,7 +290,7 @@ impl Handler {
             return self.watch_for_hang_up(reader, id);
         }
         if let Some(request) = client.held.take() {
-            self.dispatch_large(reader, id, request);
+            self.dispatch_large(reader, id, *request);
             return Next::More;
         }
         let held = client.inbox.as_ref().map_or(0, |inbox| inbox.len());
@@ -434,7 +443,7 @@ impl Handler {
         let arguments = &mut reader.arguments;
         let limits =
             if client.identity.is_some() { &reader.limits } else { &reader.stranger_limits };
-        let end = match client.parser.feed(&inbox.filled()[fed..], limits, arguments) {
+        let end = match client.parser.feed_piece(&inbox.filled()[fed..], limits, arguments) {
             Ok(Parsed::Incomplete) => return Next::More,
             Ok(Parsed::Request { end }) => fed + end,
             Ok(Parsed::Nothing { end }) => {
@@ -455,7 +464,7 @@ impl Handler {
                 {
                     let mut held = self.buffers.take(message.bytes.len());
                     held.push(message.bytes);
-                    client.held = Some(held);
+                    client.held = Some(Box::new(held));
                 }
                 return Next::More;
             }
@@ -474,7 +483,7 @@ impl Handler {
         if request.len() >= ELEPHANT && client.owed() > 0 {
             // It leaves the shared link, so it must not overtake what is under way there.
             client.intake = Intake::Waiting;
-            client.held = Some(request);
+            client.held = Some(Box::new(request));
             return Next::Enough;
         }
         self.dispatch_large(reader, id, request);
@@ -489,7 +498,7 @@ impl Handler {
         let message = Message { bytes: request.filled(), is_large: true };
         if self.dispatch(&settings.conf.commands, arguments, id, message) == Taken::Later {
             if let Some(client) = self.clients.get_mut(id) {
-                client.held = Some(request);
+                client.held = Some(Box::new(request));
             }
             return;
         }

@@ -21,6 +21,7 @@ use super::waiting_room::Parcel;
 use super::{Handler, LINK_BIT};
 use crate::base::address::Address;
 use crate::buffer::Buffer;
+use crate::logger::Level;
 use crate::pool::{Place, Server, ServerId, Slot};
 use crate::resp::redirect::{ErrorKind, Redirect};
 use crate::resp::reply::{self, Kind, Reply};
@@ -34,6 +35,9 @@ const READS_PER_TURN: usize = 16;
 pub(super) const ELEPHANT: usize = 64 << 10;
 /// A reply that is larger is passed on while it comes.
 pub(super) const STREAMED: usize = 16 << 10;
+/// So many links of a handler keep memory for the next request when they are idle. With more, it
+/// would add up: 64 handlers and 1000 servers are 64,000 links.
+const ROOMY_LINKS: usize = 64;
 /// A server that has refused RESP3 is not asked again so soon.
 const RESP3_PAUSE_US: u64 = 1_000_000;
 
@@ -195,6 +199,27 @@ impl Handler {
         self.deadlines.links_by(deadline_us);
         self.connect_next(id, io::ErrorKind::NotFound.into());
         self.links.get(id).map(|_| id)
+    }
+
+    /// Goes on with a connection that the process before us has made, to be told messages on.
+    pub(super) fn adopt_link(&mut self, server: ServerId, socket: Socket) -> Option<LinkId> {
+        let mut link = ConnectConnection::new(server, Lane::default(), u64::MAX);
+        (link.is_private, link.is_lent, link.listens) = (true, true, true);
+        link.state = LinkState::Ready;
+        link.heard_us = self.now_us;
+        let id = self.links.insert(link);
+        if let Err(error) = self.multiplexor.add(&socket, Token(id.to_u64() | LINK_BIT)) {
+            log_warn!(self.log, "h {} s #{} add to event loop fail:{}", self.index, server, error);
+            self.links.remove(id);
+            return None;
+        }
+        let link = self.links.get_mut(id)?;
+        link.socket = Some(socket);
+        if self.pools.len() <= server.index() {
+            self.pools.resize_with(server.index() + 1, Default::default);
+        }
+        self.recorder.server(server.index()).connections.increment();
+        Some(id)
     }
 
     /// The first requests on every link: who we are, and what we want.
@@ -363,8 +388,11 @@ impl Handler {
         link.note_flush(before, self.now_us);
         let server = link.server.index();
         let queued = u64::from(mem::take(&mut link.queued));
-        self.recorder.handler().total_requests.add(queued);
-        self.recorder.server(server).requests.add(queued);
+        let (own, of_server) = self.recorder.with_server(server);
+        own.total_requests.add(queued);
+        own.total_send_server_bytes.add(sent);
+        of_server.requests.add(queued);
+        of_server.send_bytes.add(sent);
         if !link.timed {
             // From now on somebody must look whether the answer comes in time.
             link.timed = true;
@@ -373,8 +401,6 @@ impl Handler {
                 self.deadlines.links_by(self.now_us + timeout_us);
             }
         }
-        self.recorder.handler().total_send_server_bytes.add(sent);
-        self.recorder.server(server).send_bytes.add(sent);
         if let Err(error) = flushed {
             self.lose_link(id, Loss::Error(error));
         }
@@ -388,11 +414,11 @@ impl Handler {
                 self.relieve(self.budget.spent_at);
             }
             if !self.read_link_once(&mut reader, id, hung_up) {
-                self.reader = Some(reader);
+                self.put_back(reader);
                 return;
             }
         }
-        self.reader = Some(reader);
+        self.put_back(reader);
         self.eager_links.push(id);
     }
 
@@ -426,8 +452,9 @@ impl Handler {
                 }
                 link.heard_us = self.now_us;
                 let server = link.server.index();
-                self.recorder.handler().total_recv_server_bytes.add(length as u64);
-                self.recorder.server(server).recv_bytes.add(length as u64);
+                let (own, of_server) = self.recorder.with_server(server);
+                own.total_recv_server_bytes.add(length as u64);
+                of_server.recv_bytes.add(length as u64);
                 held + length
             }
             Ok(Progress::WouldBlock) => return false,
@@ -455,7 +482,9 @@ impl Handler {
         if self.insight.replies_come(total - fed) {
             self.look_at_replies(id, &scratch[..total], fed);
         }
-        let (mut begin, mut at, mut replies) = (0, fed, 0);
+        let (mut begin, mut at, mut replies) = (0, fed, 0u32);
+        // No reply is shorter than three bytes.
+        self.is_logging = self.is_logged && self.log.is_turn_within(Level::Info, (total - fed) / 3);
         let notable_since_us = self.notable_since_us();
         while at < total {
             let Some(link) = self.links.get_mut(id) else { return };
@@ -468,63 +497,56 @@ impl Handler {
                 }
             };
             let reply = &scratch[begin..end];
-            // No reply of RESP2 begins with such a byte, and few of RESP3. The last piece of a reply
-            // that was passed on while it came begins with any byte.
-            let link = if reply[0] > b':' && !link.streaming {
-                if self.take_push(id, reply) {
-                    (begin, at) = (end, end);
-                    continue;
-                }
-                let Some(link) = self.links.get_mut(id) else { return };
-                link
-            } else {
-                link
-            };
-            let Some(awaiting) = link.awaiting.front().copied() else {
-                if self.take_message(id, reply) {
-                    (begin, at) = (end, end);
-                    continue;
-                }
-                return self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
-            };
-            if !link.has_sent(&awaiting) {
-                return self.lose_link(id, Loss::Protocol("a reply before its request".into()));
-            }
-            link.awaiting.pop_front();
-            let is_whole = !mem::replace(&mut link.streaming, false);
-            replies += 1;
-            match awaiting.origin {
-                Origin::Client { client, sequence } if reply[0] != b'-' => {
-                    if awaiting.since_us <= notable_since_us {
-                        self.measure(id, &awaiting, is_whole.then_some(reply));
-                    }
-                    // As `answer` does, for the case that nearly all replies are.
-                    if let Some(asker) = self.clients.get_mut(client) {
-                        asker.answer(&self.buffers, sequence, reply);
-                        if !asker.listed {
-                            asker.listed = true;
-                            self.busy_clients.push(client);
+            // What nearly all replies are: passed on to the client that has asked, and that is all.
+            // No error, no push, nothing that was passed on while it came.
+            if let Some(front) = link.awaiting.front()
+                && matches!(reply[0], b'$' | b'+' | b':' | b'*')
+                && !link.streaming
+                && front.since_us > notable_since_us
+                && link.has_sent(front)
+            {
+                match front.origin {
+                    Origin::Client { client, sequence } => {
+                        link.awaiting.pop_front();
+                        replies += 1;
+                        if let Some(asker) = self.clients.get_mut(client) {
+                            asker.answer(&self.buffers, sequence, reply);
+                            if !asker.listed {
+                                asker.listed = true;
+                                self.busy_clients.push(client);
+                            }
                         }
+                        (begin, at) = (end, end);
+                        continue;
                     }
-                }
-                Origin::Part { whole, part } if reply[0] != b'-' => {
-                    let server = link.server;
-                    if awaiting.since_us <= notable_since_us {
-                        self.measure(id, &awaiting, is_whole.then_some(reply));
+                    Origin::Part { whole, part } => {
+                        let server = link.server;
+                        link.awaiting.pop_front();
+                        replies += 1;
+                        self.answer_part(whole, part, reply, Some(server));
+                        (begin, at) = (end, end);
+                        continue;
                     }
-                    self.answer_part(whole, part, reply, Some(server));
+                    _ => {}
                 }
-                _ => self.take_reply(id, &awaiting, reply, is_whole),
             }
-            begin = end;
-            at = end;
+            match self.take_unusual_reply(id, reply) {
+                Some(taken) => replies += taken,
+                None => return,
+            }
+            (begin, at) = (end, end);
         }
+        if self.is_logged && !self.is_logging {
+            self.log.skip(Level::Info, replies);
+        }
+        let may_keep = self.links.len() <= ROOMY_LINKS;
         let Some(link) = self.links.get_mut(id) else { return };
         let released = link.awaiting.front().map_or(link.log.end(), |front| front.offset);
-        link.log.release(released);
+        link.log.release(released, may_keep);
         let (server, ends_giant) = (link.server, link.is_giant && !link.streaming);
-        self.recorder.handler().total_responses.add(replies);
-        self.recorder.server(server.index()).responses.add(replies);
+        let (own, of_server) = self.recorder.with_server(server.index());
+        own.total_responses.add(u64::from(replies));
+        of_server.responses.add(u64::from(replies));
         let is_done = link.is_private
             && !link.is_lent
             && link.state == LinkState::Ready
@@ -543,6 +565,42 @@ impl Handler {
         if !self.room.is_open() {
             self.lower_fences();
         }
+    }
+
+    /// Takes a reply that is more than something to pass on, or less than a reply. How many that
+    /// makes, if the link is still there.
+    #[inline(never)]
+    fn take_unusual_reply(&mut self, id: LinkId, reply: &[u8]) -> Option<u32> {
+        // No reply of RESP2 begins with such a byte, and few of RESP3. The last piece of a reply
+        // that was passed on while it came begins with any byte.
+        let streaming = self.links.get(id)?.streaming;
+        if reply[0] > b':' && !streaming && self.take_push(id, reply) {
+            return Some(0);
+        }
+        let link = self.links.get_mut(id)?;
+        let Some(awaiting) = link.awaiting.front().copied() else {
+            if self.take_message(id, reply) {
+                return Some(0);
+            }
+            self.lose_link(id, Loss::Protocol("a reply that nobody waits for".into()));
+            return None;
+        };
+        if !link.has_sent(&awaiting) {
+            self.lose_link(id, Loss::Protocol("a reply before its request".into()));
+            return None;
+        }
+        link.awaiting.pop_front();
+        let is_whole = !mem::replace(&mut link.streaming, false);
+        match awaiting.origin {
+            Origin::Client { client, sequence } if reply[0] != b'-' => {
+                if awaiting.since_us <= self.notable_since_us() {
+                    self.measure(id, &awaiting, is_whole.then_some(reply));
+                }
+                self.answer(client, sequence, reply);
+            }
+            _ => self.take_reply(id, &awaiting, reply, is_whole),
+        }
+        Some(1)
     }
 
     /// Keeps the beginning of a reply for when the rest comes; a large one goes on at once.
@@ -649,7 +707,7 @@ impl Handler {
     /// Whoever was taken then or earlier is to be measured.
     #[inline]
     pub(super) fn notable_since_us(&self) -> u64 {
-        match self.measures {
+        match self.measures || self.is_logging {
             true => u64::MAX,
             false => self.now_us.saturating_sub(self.insight.slower_than_us),
         }

@@ -21,10 +21,7 @@ impl Handler {
         self.write_local_reply(local, request, &mut reply);
         // Without a reply somebody else has to be asked first, and will see to it.
         if !reply.is_empty() {
-            if self.measures {
-                self.log_local_reply(request, &reply);
-            }
-            self.answer(request.client, request.sequence, &reply);
+            self.answer_own(request.client, request.sequence, &reply);
         }
         self.spare.keep_reply(reply);
     }

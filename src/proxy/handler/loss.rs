@@ -36,6 +36,12 @@ impl Handler {
     /// provably safe: nothing of it was sent, or it is a read.
     pub(super) fn lose_link(&mut self, id: LinkId, loss: Loss) {
         let Some(mut link) = self.links.remove(id) else { return };
+        let loss = if link.is_called_back { Loss::Retired } else { loss };
+        // Who waits for an answer is told something else now. What the server has not got yet must
+        // not be executed after what is sent next, on another link.
+        if let Some(socket) = link.socket.as_ref().filter(|_| !link.awaiting.is_empty()) {
+            socket.discard_undelivered();
+        }
         self.room.begin_loss();
         let was_listening = self.stop_listening(id);
         self.recorder.server(link.server.index()).connections.decrement();
@@ -64,11 +70,11 @@ impl Handler {
         {
             self.cut_short(id, cut.origin);
         }
-        for awaiting in awaiting {
+        for awaiting in awaiting.iter() {
             if matches!(awaiting.origin, Origin::Proxy(_) | Origin::Nobody) {
                 continue;
             }
-            let is_unsent = link.never_sent(&awaiting);
+            let is_unsent = link.never_sent(awaiting);
             let error = match loss {
                 Loss::NoResp3(_) => replies::NO_RESP3,
                 _ if is_unsent => replies::NO_SERVER_CONNECTION,
@@ -78,6 +84,10 @@ impl Handler {
                 if step == Step::Block && self.draining {
                     let request = link.log.request(awaiting.offset, awaiting.length as usize);
                     self.end_blocked(id, client, sequence, request);
+                    continue;
+                }
+                if step == Step::Block && link.is_called_back {
+                    self.drop_client(client, "gone while blocked");
                     continue;
                 }
                 self.lose_step((id, step), (client, sequence), is_unsent, error);

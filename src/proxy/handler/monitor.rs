@@ -67,7 +67,7 @@ impl Handler {
     pub(super) fn monitor(&mut self, request: &Request<'_>) {
         let (client, sequence) = (request.client, request.sequence);
         if self.insight.monitors.has(client) {
-            return self.answer(client, sequence, replies::OK);
+            return self.answer_own(client, sequence, replies::OK);
         }
         // Until the reply is out, lines are kept behind it.
         self.insight.monitors.clients.push(Watcher { client, backlog: Vec::new() });

@@ -135,14 +135,14 @@ impl Handler {
         let tell = move |handler: &mut Handler, counts: Vec<usize>| {
             let (client, sequence) = asker;
             match counts.iter().sum::<usize>() {
-                0 => handler.answer(client, sequence, replies::OK),
+                0 => handler.answer_own(client, sequence, replies::OK),
                 _ if handler.is_paused() => {
                     handler.pause.curious.push(asker);
                     handler.deadlines.advance(Chore::Quiet, handler.now_us + LOOK_US);
                 }
                 left => {
                     let text = format!("the pause is over and {left} requests are still under way");
-                    handler.answer(client, sequence, format!("-ERR {text}\r\n").as_bytes());
+                    handler.answer_own(client, sequence, format!("-ERR {text}\r\n").as_bytes());
                 }
             }
         };

@@ -4,12 +4,14 @@
 //! that must tell it something, subscribes there once to each topic that any of its clients wants,
 //! and gives every message to all of them. Who wants what is in `subscriptions.rs`, where that was
 //! asked for in `seats.rs`. The parts: `upstream` keeps the links and moves topics when servers
-//! change, `messages` reads what comes and passes it on, `census` counts for PUBSUB.
+//! change, `messages` reads what comes and passes it on, `census` counts for PUBSUB, `bequest` lets
+//! all of it change processes.
 //!
 //! A request to be subscribed is answered when all that it asks for is confirmed by the servers, so
 //! that whatever is published after the answer is seen. Until then its client may ask for more of
 //! that kind, but everything else that it sends waits.
 
+mod bequest;
 mod census;
 mod messages;
 mod reach;
@@ -28,6 +30,7 @@ use crate::log_notice;
 use crate::pool::{NoServer, Place, ServerId};
 use crate::resp::command::{Access, Command, Family, LocalCommand, PubSubCommand, Rights};
 use crate::resp::writer::{Protocol, Sink};
+use bequest::Succession;
 use upstream::Upstream;
 
 /// What a handler knows about subscriptions.
@@ -40,6 +43,8 @@ pub(super) struct PubSub {
     unwritten: usize,
     /// Memory for messages in the words of RESP3, kept for the next.
     pushes: Vec<u8>,
+    /// Whether subscribers are on their way from one process to another.
+    succession: Succession,
 }
 
 impl Handler {
@@ -77,7 +82,7 @@ impl Handler {
         }
         let is_limited = (self.clients.get(id))
             .is_some_and(|client| client.lane.protocol() == Protocol::Resp2)
-            && self.pubsub.book.counts(id) != [0; 3];
+            && self.has_subscribed(id);
         if !is_limited {
             return None;
         }
@@ -94,7 +99,7 @@ impl Handler {
                 let mut reply = mem::take(&mut self.spare.reply);
                 reply.clear();
                 reply.array(2).bulk(b"pong").bulk(text);
-                self.answer(id, request.sequence, &reply);
+                self.answer_own(id, request.sequence, &reply);
                 self.spare.keep_reply(reply);
                 Some(Taken::Now)
             }
@@ -124,6 +129,9 @@ impl Handler {
 
     fn subscribe(&mut self, kind: Kind, request: &Request<'_>) -> Taken {
         let (id, sequence) = (request.client, request.sequence);
+        if self.is_for_another_process(id) {
+            return Taken::Later;
+        }
         let Some(client) = self.clients.get(id) else { return Taken::Now };
         // Nothing but more of the same may be under way: messages come behind all that was asked
         // before, and before all that is asked later.
@@ -134,7 +142,7 @@ impl Handler {
         let names = (1..request.arguments.count()).map(|index| request.argument(index));
         let most = self.settings.client_output_limit();
         let Some(new) = self.pubsub.book.join(id, sequence, kind, names, most) else {
-            self.answer(id, sequence, replies::TOO_MANY_SUBSCRIPTIONS);
+            self.answer_own(id, sequence, replies::TOO_MANY_SUBSCRIPTIONS);
             return Taken::Now;
         };
         if let Some(client) = self.clients.get_mut(id) {
@@ -164,7 +172,7 @@ impl Handler {
         };
         over.iter().for_each(|topic| self.end_topic(topic));
         self.note_subscriber(id);
-        self.answer(id, request.sequence, &reply);
+        self.tell_subscriptions(id, request.sequence, &reply);
         Taken::Now
     }
 
@@ -176,7 +184,7 @@ impl Handler {
         loop {
             reply.clear();
             match self.pubsub.book.confirm_next(id, protocol, &mut reply) {
-                Some(sequence) => self.answer(id, sequence, &reply),
+                Some(sequence) => self.tell_subscriptions(id, sequence, &reply),
                 None => break,
             }
         }
@@ -227,7 +235,7 @@ impl Handler {
         let (failed, over) = self.pubsub.book.fail(id);
         over.iter().for_each(|topic| self.end_topic(topic));
         for (client, sequence) in failed.refused {
-            self.answer(client, sequence, error);
+            self.answer_own(client, sequence, error);
             self.note_subscriber(client);
             // What was behind it may be ready.
             self.confirm_subscriptions(client);
@@ -255,9 +263,22 @@ impl Handler {
     }
 
     /// How many subscriptions a client has: to channels, patterns and sharded channels.
-    #[expect(dead_code, reason = "CLIENT LIST shows it")]
     pub(super) fn subscription_counts(&self, id: ClientId) -> [usize; Kind::ALL.len()] {
         self.pubsub.book.counts(id)
+    }
+
+    /// Whether a client is subscribed to anything.
+    pub(super) fn has_subscribed(&self, id: ClientId) -> bool {
+        self.subscription_counts(id) != [0; Kind::ALL.len()]
+    }
+
+    /// Tells a client what it is subscribed to now. That is a push, which also gets who wants no
+    /// replies.
+    fn tell_subscriptions(&mut self, id: ClientId, sequence: u32, pushes: &[u8]) {
+        if let Some(client) = self.clients.get_mut(id) {
+            client.unmute(sequence);
+        }
+        self.answer_own(id, sequence, pushes);
     }
 
     /// Counts a request that is answered here.

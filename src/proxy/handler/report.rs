@@ -154,7 +154,7 @@ impl Handler {
         let mut figures = Figures::default();
         for (part, reply) in whole.replies().enumerate() {
             // Of one that is still on its way there may be a part.
-            let is_whole = ResponseParser::new().feed(reply) == Ok(Some(reply.len()));
+            let is_whole = ResponseParser::new().feed_piece(reply) == Ok(Some(reply.len()));
             let reply = Reply::new(reply);
             if let Some(text) = reply.text().filter(|_| is_whole && !reply.is_error()) {
                 figures.add(part < report.masters_asked, text);
@@ -190,7 +190,7 @@ impl Handler {
         text += &info::redis_sections(report.sections, &redis, figures);
         let mut reply = Vec::new();
         reply.text(text.as_bytes(), protocol);
-        self.answer(report.client, report.sequence, &reply);
+        self.answer_own(report.client, report.sequence, &reply);
     }
 
     /// How much is done in a second, since somebody last asked and a second at least.

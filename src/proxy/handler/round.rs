@@ -33,8 +33,12 @@ impl Handler {
         ask: impl Fn(&mut Handler) -> T + Send + Sync + 'static,
         finish: impl FnOnce(&mut Handler, Vec<T>) -> Vec<u8> + Send + 'static,
     ) {
+        let command = self.clients.get(client).and_then(|client| client.command);
         self.ask_round(ask, move |handler, answers| {
             let reply = finish(handler, answers);
+            if handler.is_logged {
+                handler.log_own_reply(client, sequence, command, &reply);
+            }
             handler.answer(client, sequence, &reply);
         });
     }

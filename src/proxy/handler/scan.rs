@@ -26,11 +26,11 @@ impl Handler {
     pub(super) fn scan(&mut self, request: &Request<'_>) {
         let (client, sequence) = (request.client, request.sequence);
         let Some(cursor) = ScanCursor::decode(request.argument(1)) else {
-            return self.answer(client, sequence, replies::INVALID_CURSOR);
+            return self.answer_own(client, sequence, replies::INVALID_CURSOR);
         };
         let groups = self.key_groups();
         if groups.is_empty() {
-            return self.answer(client, sequence, replies::NO_SERVER);
+            return self.answer_own(client, sequence, replies::NO_SERVER);
         }
         self.shared.generations.observe(&self.topology);
         let Some(group) = groups.iter().find(|group| group.index() >= cursor.group).copied() else {

@@ -16,6 +16,9 @@ use crate::resp::writer::Sink;
 /// More than the first word, which a script that has been executed may say as well.
 const NO_SCRIPT: &[u8] = b"-NOSCRIPT No matching script.";
 
+/// A script that is longer is not sent along with each call in a transaction.
+const CARRIED_MAX: usize = 64 << 10;
+
 impl Handler {
     /// What concerns scripts, on one server or all.
     pub(super) fn take_script_command(&mut self, command: ScriptCommand, request: &Request<'_>) {
@@ -32,7 +35,7 @@ impl Handler {
     fn load_script(&mut self, request: &Request<'_>) {
         let groups = self.key_groups();
         if groups.is_empty() {
-            return self.answer(request.client, request.sequence, replies::NO_SERVER);
+            return self.answer_own(request.client, request.sequence, replies::NO_SERVER);
         }
         let purpose = Purpose::LoadScript { body: request.argument(2).into() };
         self.scatter(Merge::Same, purpose, groups, request, request.message.bytes);
@@ -73,6 +76,26 @@ impl Handler {
         }
         self.list_link(id);
         is_last
+    }
+
+    /// An EVALSHA for a transaction, as the EVAL that does the same, if the script is remembered.
+    ///
+    /// What is queued cannot be repeated when EXEC finds that the server does not know the script,
+    /// because the commands around it have been executed then.
+    pub(super) fn with_its_script(&self, request: &Request<'_>) -> Option<Vec<u8>> {
+        if request.command.family() != Family::Script(ScriptCommand::EvalSha) {
+            return None;
+        }
+        let body = self.shared.scripts.find(request.argument(1))?;
+        if body.len() > CARRIED_MAX {
+            return None;
+        }
+        let name = if request.command.name().ends_with("_ro") { &b"EVAL_RO"[..] } else { b"EVAL" };
+        let rest = (2..request.arguments.count()).map(|index| request.argument(index));
+        let words: Vec<&[u8]> = [name, &body].into_iter().chain(rest).collect();
+        let mut eval = Vec::with_capacity(request.message.bytes.len() + body.len() + 64);
+        eval.command(&words);
+        Some(eval)
     }
 
     fn is_evalsha(&self, awaiting: &Awaiting) -> bool {

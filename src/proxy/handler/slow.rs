@@ -97,7 +97,7 @@ impl Handler {
                 for line in HELP {
                     reply.simple(line);
                 }
-                self.answer(to.0, to.1, &reply);
+                self.answer_own(to.0, to.1, &reply);
             }
         }
     }
@@ -109,11 +109,11 @@ impl Handler {
             _ => std::str::from_utf8(request.argument(2)).ok().and_then(|text| text.parse().ok()),
         };
         let count = match count {
-            None => return self.answer(to.0, to.1, replies::NOT_AN_INTEGER),
+            None => return self.answer_own(to.0, to.1, replies::NOT_AN_INTEGER),
             Some(-1) => usize::MAX,
             Some(count) => match usize::try_from(count) {
                 Ok(count) => count,
-                Err(_) => return self.answer(to.0, to.1, replies::WRONG_COUNT),
+                Err(_) => return self.answer_own(to.0, to.1, replies::WRONG_COUNT),
             },
         };
         let protocol =

@@ -74,7 +74,7 @@ impl Handler {
                 Err(error) => error,
             },
         };
-        self.answer(request.client, request.sequence, reply);
+        self.answer_own(request.client, request.sequence, reply);
         Taken::Now
     }
 
@@ -114,15 +114,15 @@ impl Handler {
         }
         match family {
             Family::Transaction(TransactionCommand::Multi) => {
-                self.answer(request.client, request.sequence, replies::NESTED_MULTI);
+                self.answer_own(request.client, request.sequence, replies::NESTED_MULTI);
             }
             Family::Transaction(TransactionCommand::Watch) => {
-                self.answer(request.client, request.sequence, replies::WATCH_INSIDE_MULTI);
+                self.answer_own(request.client, request.sequence, replies::WATCH_INSIDE_MULTI);
             }
             Family::Transaction(TransactionCommand::Exec) => self.execute(request),
             Family::Transaction(TransactionCommand::Discard) => {
                 self.leave_session(request.client);
-                self.answer(request.client, request.sequence, replies::OK);
+                self.answer_own(request.client, request.sequence, replies::OK);
             }
             Family::Local(LocalCommand::Quit | LocalCommand::Http | LocalCommand::Reset) => {
                 return false;
@@ -176,10 +176,10 @@ impl Handler {
     fn queue(&mut self, request: &Request<'_>) {
         let (id, sequence) = (request.client, request.sequence);
         match self.try_to_queue(request) {
-            Ok(Queued::Here) => self.answer(id, sequence, replies::QUEUED),
+            Ok(Queued::Here) => self.answer_own(id, sequence, replies::QUEUED),
             Ok(Queued::There) => {}
             Err(Refused::With(error)) => {
-                self.answer(id, sequence, error);
+                self.answer_own(id, sequence, error);
                 self.spoil(id);
             }
             Err(Refused::Told) => self.spoil(id),
@@ -189,6 +189,8 @@ impl Handler {
     fn try_to_queue(&mut self, request: &Request<'_>) -> Result<Queued, Refused> {
         let (id, sequence) = (request.client, request.sequence);
         let place = self.place_in_transaction(request)?;
+        let with_script = self.with_its_script(request);
+        let bytes = with_script.as_deref().unwrap_or(request.message.bytes);
         let Handler { clients, links, buffers, .. } = self;
         let Some(transaction) = transaction_in(clients, id) else { return Ok(Queued::There) };
         if !transaction.admits(place) {
@@ -207,7 +209,7 @@ impl Handler {
         match (transaction.link, place) {
             (None, None) => {
                 // No key yet, so no place; it is sent ahead of the first that has one.
-                if !transaction.queue.push(buffers, request.message.bytes, sequence) {
+                if !transaction.queue.push(buffers, bytes, sequence) {
                     let error = b"-ERR too much in a transaction before its first key\r\n";
                     return Err(Refused::With(error));
                 }
@@ -226,10 +228,10 @@ impl Handler {
         let Some(transaction) = transaction_in(clients, id) else { return Ok(Queued::There) };
         transaction.place = transaction.place.or(place);
         transaction.queued += 1;
-        transaction.queue.push(buffers, request.message.bytes, sequence);
+        transaction.queue.push(buffers, bytes, sequence);
         let link = transaction.link;
         let ticket = request.ticket(self.now_us);
-        self.send_step(link, id, Step::Queued, request.message.bytes, ticket);
+        self.send_step(link, id, Step::Queued, bytes, ticket);
         Ok(Queued::There)
     }
 
@@ -351,7 +353,7 @@ impl Handler {
             },
         };
         self.leave_session(id);
-        self.answer(id, sequence, reply);
+        self.answer_own(id, sequence, reply);
     }
 
     fn execute_at_server(&mut self, request: &Request<'_>) -> Result<(), &'static [u8]> {
@@ -556,7 +558,8 @@ impl Handler {
     /// A server does not know MULTI, or not from us: nothing that came behind it was sent.
     fn refuse_multi(&mut self, answer: &Answer<'_>) {
         let Some(link) = self.links.get_mut(answer.link) else { return };
-        let behind: Vec<_> = link.awaiting.drain(..).map(|awaiting| awaiting.origin).collect();
+        let behind: Vec<_> = link.awaiting.iter().map(|awaiting| awaiting.origin).collect();
+        link.awaiting.clear();
         self.spoil(answer.client);
         for origin in behind {
             match origin {

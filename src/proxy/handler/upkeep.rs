@@ -91,7 +91,9 @@ impl Deadlines {
 
     /// It is due then, if not earlier.
     pub fn advance(&mut self, chore: Chore, due_us: u64) {
-        self.set(chore, due_us.min(self.of(chore)));
+        if due_us < self.of(chore) {
+            self.set(chore, due_us);
+        }
     }
 
     /// Links are to be looked at by then.
@@ -164,7 +166,7 @@ impl Handler {
             self.check_reports();
         }
         if now_us >= self.deadlines.of(Chore::Leaving) {
-            self.drop_leaving();
+            self.see_off_leaving();
         }
         if now_us >= self.deadlines.of(Chore::ClientPause) {
             self.hold_clients(None);
@@ -456,7 +458,8 @@ impl Handler {
                 || client.subscribes
                 || self.insight.monitors.has(id)
                 || client.intake == Intake::Held;
-            if client.owed() > 0 || may_idle {
+            // Who has just been given what it waited for is written to at the end of this turn.
+            if client.owed() > 0 || client.listed || may_idle {
                 client.active_us = self.now_us;
             }
             let deadline_us = client.active_us.saturating_add(timeout_us);

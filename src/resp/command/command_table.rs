@@ -84,8 +84,12 @@ impl CommandTable {
 
     /// The command that `word` names, in any case. Sub-commands are not found here.
     #[must_use]
-    #[inline]
     pub fn lookup(&self, word: &[u8]) -> Option<&Command> {
+        self.lookup_inlined(word)
+    }
+
+    #[inline(always)]
+    fn lookup_inlined(&self, word: &[u8]) -> Option<&Command> {
         // Most words are short, and most commands are in the first place they may be.
         if let Some(short) = Word::short(word)
             && let Some(&place) = self.places.get(short.hash(self.shift))
@@ -121,8 +125,21 @@ impl CommandTable {
     /// # Errors
     ///
     /// When there is no such command; `Unresolved::write` has the words.
-    #[inline]
     pub fn resolve<'a>(
+        &self,
+        count: usize,
+        argument: impl Fn(usize) -> &'a [u8],
+    ) -> Result<&Command, Unresolved<'_>> {
+        self.resolve_inlined(count, argument)
+    }
+
+    /// The same for the one place that does it for every request.
+    ///
+    /// # Errors
+    ///
+    /// As [`CommandTable::resolve`] says.
+    #[inline(always)]
+    pub fn resolve_inlined<'a>(
         &self,
         count: usize,
         argument: impl Fn(usize) -> &'a [u8],
@@ -130,7 +147,7 @@ impl CommandTable {
         if count == 0 {
             return Err(Unresolved::UnknownCommand);
         }
-        let mut command = self.lookup(argument(0)).ok_or(Unresolved::UnknownCommand)?;
+        let mut command = self.lookup_inlined(argument(0)).ok_or(Unresolved::UnknownCommand)?;
         if command.has_subcommands() && count > 1 {
             command = self
                 .subcommand(command, argument(1))
@@ -371,7 +388,7 @@ impl Command {
 
     fn disable(&mut self) {
         self.family = Family::Refused(Refusal::Disabled);
-        self.flags &= !flag::RETRY_SAFE;
+        self.flags &= !(flag::RETRY_SAFE | flag::DIRECT);
         // Whatever its arguments are, the answer is that it is disabled.
         self.min_args = 1;
         self.max_args = NO_LIMIT;
@@ -426,6 +443,9 @@ fn command(row: &Row, id: CommandId, container: Option<CommandId>) -> Command {
     let mut flags = row.flags;
     if row.keys.is_key_at_1() {
         flags |= flag::KEY_AT_1;
+        if row.family == Family::Keyed {
+            flags |= flag::DIRECT;
+        }
     }
     if row.rights != Rights::Read {
         flags |= flag::MASTER;

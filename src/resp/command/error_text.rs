@@ -25,12 +25,8 @@ pub fn unknown_command<'a>(count: usize, argument: impl Fn(usize) -> &'a [u8], t
     }
 }
 
-/// Appends what Redis says to a sub-command that does not exist. For CONFIG, which is the proxy's
-/// own, it is what predixy says.
+/// Appends what Redis says to a sub-command that does not exist.
 pub fn unknown_subcommand(container: &Command, word: &[u8], text: &mut Vec<u8>) {
-    if container.name() == "config" {
-        return text.extend_from_slice(b"ERR CONFIG subcommand must be one of GET, SET");
-    }
     text.extend_from_slice(b"ERR unknown subcommand '");
     push_shown(word, SHOWN_MAX, text);
     text.extend_from_slice(b"'. Try ");
@@ -65,6 +61,10 @@ pub fn refused(command: &Command, refusal: Refusal, text: &mut Vec<u8>) {
         Refusal::ClusterChange => {
             b"' is not available through the proxy: the servers of a cluster have to be told \
               directly"
+        }
+        Refusal::OwnFile => {
+            b"' is not available through the proxy: it does not write to its configuration, \
+              which CONFIG RELOAD reads again"
         }
         Refusal::Tracking => b"' is not available: the proxy does not do client-side caching",
         Refusal::Disabled => b"' is disabled in the configuration of the proxy",

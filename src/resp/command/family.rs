@@ -318,6 +318,8 @@ pub enum Refusal {
     ClusterChange,
     /// Client-side caching: the servers would send their invalidations to the proxy.
     Tracking,
+    /// It would write to the configuration.
+    OwnFile,
     /// The configuration disables it.
     Disabled,
 }

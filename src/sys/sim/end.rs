@@ -24,6 +24,8 @@ pub(super) struct End {
     pub(super) heard_all: bool,
     /// Our own end was sent.
     pub(super) said_all: bool,
+    /// The peer is told by a reset when it is closed.
+    pub(super) resets: bool,
     /// How many bytes were sent that the peer has not read, and how many may be.
     pub(super) unread_by_peer: usize,
     pub(super) capacity: usize,
@@ -69,6 +71,7 @@ impl End {
             inbound: VecDeque::new(),
             heard_all: false,
             said_all: false,
+            resets: false,
             unread_by_peer: 0,
             capacity,
             wants_room: false,
@@ -84,9 +87,11 @@ impl End {
     pub(super) fn take(&mut self, room: &mut [u8], most: usize) -> io::Result<Progress> {
         let size = room.len().min(most).min(self.inbound.len());
         if size > 0 {
-            for (place, byte) in room.iter_mut().zip(self.inbound.drain(..size)) {
-                *place = byte;
-            }
+            let (front, back) = self.inbound.as_slices();
+            let of_front = front.len().min(size);
+            room[..of_front].copy_from_slice(&front[..of_front]);
+            room[of_front..size].copy_from_slice(&back[..size - of_front]);
+            self.inbound.drain(..size);
             return Ok(Progress::Moved(size));
         }
         self.tell_error()?;

@@ -48,7 +48,7 @@ impl State {
 
     pub(in crate::sys) fn close_watcher(&mut self, id: u32) {
         self.watchers.remove(&id);
-        for end in self.ends.values_mut() {
+        for end in self.ends.iter_mut() {
             end.watch = end.watch.filter(|watch| watch.watcher != id);
         }
     }
@@ -59,7 +59,7 @@ impl State {
         if !self.watchers.contains_key(&id) {
             return Err(bad_number());
         }
-        let end = self.ends.get_mut(&socket).ok_or_else(bad_number)?;
+        let end = self.ends.get_mut(socket).ok_or_else(bad_number)?;
         if end.watch.is_some() {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));
         }
@@ -116,7 +116,8 @@ impl State {
         if self.chance(self.faults.spurious_events) {
             self.trigger_any(id);
         }
-        let mut watcher = self.watchers.remove(&id).ok_or_else(bad_number)?;
+        let watcher = self.watchers.get_mut(&id).ok_or_else(bad_number)?;
+        let mut watcher = std::mem::take(watcher);
         let levels = self.levels(&watcher);
         events.extend(levels.map(|token| Event {
             token,
@@ -141,7 +142,9 @@ impl State {
         }
         watcher.is_idle = events.is_empty();
         watcher.deadline_us = timeout_us.map(|us| self.now_us.saturating_add(us));
-        self.watchers.insert(id, watcher);
+        if let Some(place) = self.watchers.get_mut(&id) {
+            *place = watcher;
+        }
         for event in events.iter() {
             let Event { token, readable, writable, hang_up } = event;
             let (reader, writer) =
@@ -154,7 +157,7 @@ impl State {
 
     /// Something happened to a socket: whoever watches it owes an event.
     pub(super) fn trigger(&mut self, id: u32, read: bool, write: bool) {
-        let Some(end) = self.ends.get_mut(&id) else { return };
+        let Some(end) = self.ends.get_mut(id) else { return };
         let Some(watch) = end.watch.as_mut() else { return };
         watch.read_edge |= read;
         watch.write_edge |= write;
@@ -170,33 +173,32 @@ impl State {
     pub(super) fn is_asleep(&self, id: u32) -> bool {
         let Some(watcher) = self.watchers.get(&id) else { return true };
         let owes = |socket: &u32| {
-            let end = self.ends.get(socket);
+            let end = self.ends.get(*socket);
             end.is_some_and(|end| {
                 end.watch.is_some_and(|watch| watch.owes(end.readiness(), self.faults.split_events))
             })
         };
         watcher.is_idle
             && watcher.deadline_us.is_none_or(|deadline_us| deadline_us > self.now_us)
-            && self.levels(watcher).next().is_none()
+            && !watcher.listeners.iter().any(|(id, _)| self.is_awaited(*id))
+            && !watcher.wakers.iter().any(|(waker, _)| is_woken(waker))
             && !watcher.ready.iter().any(owes)
     }
 
     /// The listeners at which somebody waits, and the wakers that were woken and not drained.
-    fn levels(&self, watcher: &Watcher) -> std::vec::IntoIter<Token> {
-        let waits =
-            |id: &u32| self.listeners.get(id).is_some_and(|known| !known.waiting.is_empty());
-        let woken = |waker: &Weak<AtomicBool>| {
-            waker.upgrade().is_some_and(|woken| woken.load(Ordering::SeqCst))
-        };
-        let listeners =
-            watcher.listeners.iter().filter(|(id, _)| waits(id)).map(|(_, token)| *token);
-        let wakers =
-            watcher.wakers.iter().filter(|(waker, _)| woken(waker)).map(|(_, token)| *token);
-        listeners.chain(wakers).collect::<Vec<_>>().into_iter()
+    fn levels(&self, watcher: &Watcher) -> impl Iterator<Item = Token> {
+        let listeners = watcher.listeners.iter().filter(|(id, _)| self.is_awaited(*id));
+        let wakers = watcher.wakers.iter().filter(|(waker, _)| is_woken(waker));
+        listeners.map(|(_, token)| *token).chain(wakers.map(|(_, token)| *token))
+    }
+
+    /// Whether somebody waits to be accepted at a listener.
+    pub(super) fn is_awaited(&self, listener: u32) -> bool {
+        self.listeners.get(&listener).is_some_and(|known| !known.waiting.is_empty())
     }
 
     fn report(&mut self, socket: u32, events: &mut Vec<Event>) {
-        let Some(end) = self.ends.get_mut(&socket) else { return };
+        let Some(end) = self.ends.get_mut(socket) else { return };
         let is = end.readiness();
         // As in the kernel: who is told that there is no room is owed an event when there is.
         end.wants_room |= !is.writable;
@@ -209,7 +211,7 @@ impl State {
     fn trigger_any(&mut self, id: u32) {
         let watches = |watch: Option<Watch>| watch.is_some_and(|watch| watch.watcher == id);
         let watched = self.ends.iter().filter(|(_, end)| watches(end.watch));
-        let watched: Vec<u32> = watched.map(|(socket, _)| *socket).collect();
+        let watched: Vec<u32> = watched.map(|(socket, _)| socket).collect();
         if let Some(socket) = watched.get(self.random.index(watched.len())) {
             self.trigger(*socket, true, true);
         }
@@ -221,31 +223,36 @@ impl Watch {
         Watch { watcher, token, is_listed: false, read_edge: false, write_edge: false }
     }
 
-    /// Takes the events that are owed: one with all that is so, as from epoll, or one for each
-    /// direction in which something happened, as from kqueue.
+    /// Takes the events that are owed.
     fn report(&mut self, is: Readiness, split: bool, events: &mut Vec<Event>) {
-        let (owed, token) = (*self, self.token);
+        events.extend(self.owed(is, split).into_iter().flatten());
         *self = Watch::new(self.watcher, self.token);
-        if !split {
-            let Readiness { readable, writable, hang_up } = is;
-            if readable || writable {
-                events.push(Event { token, readable, writable, hang_up });
-            }
-            return;
-        }
-        if owed.read_edge && is.readable {
-            events.push(Event { token, readable: true, writable: false, hang_up: is.hang_up });
-        }
-        if owed.write_edge && is.writable {
-            events.push(Event { token, readable: false, writable: true, hang_up: false });
-        }
     }
 
-    fn owes(mut self, is: Readiness, split: bool) -> bool {
-        let mut events = Vec::new();
-        self.report(is, split, &mut events);
-        !events.is_empty()
+    fn owes(&self, is: Readiness, split: bool) -> bool {
+        self.owed(is, split).iter().any(Option::is_some)
     }
+
+    /// One event with all that is so, as from epoll, or one for each direction in which something
+    /// happened, as from kqueue.
+    fn owed(&self, is: Readiness, split: bool) -> [Option<Event>; 2] {
+        let token = self.token;
+        let Readiness { readable, writable, hang_up } = is;
+        if !split {
+            let is_owed = readable || writable;
+            return [is_owed.then_some(Event { token, readable, writable, hang_up }), None];
+        }
+        let read = Event { token, readable: true, writable: false, hang_up };
+        let write = Event { token, readable: false, writable: true, hang_up: false };
+        [
+            (self.read_edge && readable).then_some(read),
+            (self.write_edge && writable).then_some(write),
+        ]
+    }
+}
+
+fn is_woken(waker: &Weak<AtomicBool>) -> bool {
+    waker.upgrade().is_some_and(|woken| woken.load(Ordering::SeqCst))
 }
 
 fn shuffle<T>(random: &mut Random, items: &mut [T]) {

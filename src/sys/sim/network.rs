@@ -71,7 +71,7 @@ impl State {
             watcher.listeners.retain(|(known, _)| *known != id);
         }
         for end in listener.waiting {
-            if let Some(client) = self.ends.remove(&end).and_then(|end| end.peer) {
+            if let Some(client) = self.ends.remove(end).and_then(|end| end.peer) {
                 self.part(client);
                 let at_us = self.arrival_us();
                 self.schedule(at_us, Happening::Reset { to: client });
@@ -100,7 +100,7 @@ impl State {
             }
         }
         let waiting = self.listeners.get_mut(&id).and_then(|known| known.waiting.pop_front());
-        let Some((new, end)) = waiting.and_then(|new| Some((new, self.ends.get_mut(&new)?))) else {
+        let Some((new, end)) = waiting.and_then(|new| Some((new, self.ends.get_mut(new)?))) else {
             return Ok(None);
         };
         end.is_held = true;
@@ -159,18 +159,25 @@ impl State {
     /// What is wrong with a socket, told once; as `SO_ERROR`.
     pub(in crate::sys) fn take_error(&mut self, id: u32) -> io::Result<()> {
         self.run_due();
-        self.ends.get_mut(&id).ok_or_else(bad_number)?.tell_error()
+        self.ends.get_mut(id).ok_or_else(bad_number)?.tell_error()
+    }
+
+    /// Whether a read would give anything but that nothing is there.
+    pub(super) fn has_news(&mut self, id: u32) -> bool {
+        self.run_due();
+        let news = |end: &End| end.readiness().readable || end.error.is_some();
+        self.ends.get(id).is_some_and(news)
     }
 
     pub(in crate::sys) fn read(&mut self, id: u32, room: &mut [u8]) -> io::Result<Progress> {
         self.run_due();
         let short = self.chance(self.faults.short_reads);
-        let arrived = self.ends.get(&id).ok_or_else(bad_number)?.inbound.len();
+        let arrived = self.ends.get(id).ok_or_else(bad_number)?.inbound.len();
         let most = match arrived {
             2.. if short => 1 + self.random.index(arrived - 1),
             _ => arrived,
         };
-        let end = self.ends.get_mut(&id).ok_or_else(bad_number)?;
+        let end = self.ends.get_mut(id).ok_or_else(bad_number)?;
         let progress = end.take(room, most);
         let (peer, left) = (end.peer, end.inbound.len());
         match &progress {
@@ -182,7 +189,7 @@ impl State {
                 if left > 0 && size < room.len() {
                     self.trigger(id, true, false);
                 }
-                if let Some((peer, end)) = peer.and_then(|id| Some((id, self.ends.get_mut(&id)?))) {
+                if let Some((peer, end)) = peer.and_then(|id| Some((id, self.ends.get_mut(id)?))) {
                     end.unread_by_peer = end.unread_by_peer.saturating_sub(size);
                     self.offer_room(peer);
                 }
@@ -199,11 +206,11 @@ impl State {
         &mut self,
         id: u32,
         total: usize,
-        bytes: impl Iterator<Item = &'a u8>,
+        bytes: impl Iterator<Item = &'a [u8]>,
     ) -> io::Result<Progress> {
         self.run_due();
         let short = self.chance(self.faults.short_writes);
-        let end = self.ends.get_mut(&id).ok_or_else(bad_number)?;
+        let end = self.ends.get_mut(id).ok_or_else(bad_number)?;
         let room = match end.room() {
             Ok(Some(room)) => room,
             Ok(None) => return Ok(Progress::WouldBlock),
@@ -216,8 +223,11 @@ impl State {
         if short {
             size = self.random.index(size + 1);
         }
-        let sent: Vec<u8> = bytes.take(size).copied().collect();
-        if let Some(end) = self.ends.get_mut(&id) {
+        let mut sent = Vec::with_capacity(size);
+        for piece in bytes {
+            sent.extend_from_slice(&piece[..piece.len().min(size - sent.len())]);
+        }
+        if let Some(end) = self.ends.get_mut(id) {
             end.unread_by_peer += size;
             end.wants_room |= size < total;
         }
@@ -233,7 +243,7 @@ impl State {
     /// Says that nothing more will come.
     pub(in crate::sys) fn shut_down_write(&mut self, id: u32) -> io::Result<()> {
         self.run_due();
-        let end = self.ends.get_mut(&id).ok_or_else(bad_number)?;
+        let end = self.ends.get_mut(id).ok_or_else(bad_number)?;
         if end.life != Life::Open {
             return Err(io::Error::from_raw_os_error(libc::ENOTCONN));
         }
@@ -249,15 +259,22 @@ impl State {
         Ok(())
     }
 
+    /// The socket will be closed with a reset.
+    pub(in crate::sys) fn close_with_reset(&mut self, id: u32) {
+        if let Some(end) = self.ends.get_mut(id) {
+            end.resets = true;
+        }
+    }
+
     /// The socket is closed. A peer whose bytes were not read is told so by a reset.
     pub(in crate::sys) fn close(&mut self, id: u32) {
         self.run_due();
         let at_us = self.arrival_in_order_us(id);
-        let Some(end) = self.ends.remove(&id) else { return };
+        let Some(end) = self.ends.remove(id) else { return };
         self.note(format_args!("#{} closes", self.shown(id)));
         let (Life::Open, Some(to)) = (end.life, end.peer) else { return };
         self.part(to);
-        if !end.inbound.is_empty() {
+        if !end.inbound.is_empty() || end.resets {
             let overtakes = self.chance(self.faults.overtaking_resets);
             let at_us = if overtakes { self.arrival_us() } else { at_us };
             self.schedule(at_us, Happening::Reset { to });
@@ -268,11 +285,11 @@ impl State {
 
     /// Breaks a connection for both ends, and loses what is on its way.
     pub(super) fn cut(&mut self, id: u32) {
-        let Some(end) = self.ends.get(&id) else { return };
+        let Some(end) = self.ends.get(id) else { return };
         let both = [Some(id), end.peer];
         self.note(format_args!("#{} is cut", self.shown(id)));
         for id in both.into_iter().flatten() {
-            if let Some(end) = self.ends.get_mut(&id)
+            if let Some(end) = self.ends.get_mut(id)
                 && end.life != Life::Broken
             {
                 end.inbound.clear();
@@ -282,18 +299,18 @@ impl State {
     }
 
     pub(super) fn hold(&mut self, id: u32) {
-        let peer = self.ends.get(&id).and_then(|end| end.peer);
+        let peer = self.ends.get(id).and_then(|end| end.peer);
         for id in [Some(id), peer].into_iter().flatten() {
-            if let Some(end) = self.ends.get_mut(&id) {
+            if let Some(end) = self.ends.get_mut(id) {
                 end.held_back.get_or_insert_default();
             }
         }
     }
 
     pub(super) fn release(&mut self, id: u32) {
-        let peer = self.ends.get(&id).and_then(|end| end.peer);
+        let peer = self.ends.get(id).and_then(|end| end.peer);
         for id in [Some(id), peer].into_iter().flatten() {
-            let held_back = self.ends.get_mut(&id).and_then(|end| end.held_back.take());
+            let held_back = self.ends.get_mut(id).and_then(|end| end.held_back.take());
             // In front of all that comes later, in its own order.
             for happening in held_back.unwrap_or_default() {
                 self.happen(happening);
@@ -302,13 +319,13 @@ impl State {
     }
 
     pub(super) fn open_sockets(&self) -> usize {
-        self.ends.values().filter(|end| end.is_held).count()
+        self.ends.iter().filter(|(_, end)| end.is_held).count()
     }
 
     /// Lets something that has come about have its effect.
     pub(super) fn happen(&mut self, happening: Happening) {
         if let Some(target) = happening.target()
-            && let Some(end) = self.ends.get_mut(&target)
+            && let Some(end) = self.ends.get_mut(target)
             && let Some(held_back) = &mut end.held_back
         {
             held_back.push(happening);
@@ -322,7 +339,7 @@ impl State {
             }
             Happening::Bytes { from, to, bytes } => self.deliver(from, to, &bytes),
             Happening::Finish { to } => {
-                if let Some(end) = self.ends.get_mut(&to) {
+                if let Some(end) = self.ends.get_mut(to) {
                     end.heard_all = true;
                     self.note(format_args!("#{} hears the end", self.shown(to)));
                     self.trigger(to, true, false);
@@ -337,7 +354,7 @@ impl State {
 
     /// A connect arrives: there is a new end for the listener, or nobody listens.
     fn knock(&mut self, client: u32, endpoint: &Endpoint, source: SocketAddr) {
-        if !self.ends.contains_key(&client) {
+        if !self.ends.contains(client) {
             return;
         }
         let Some(listener) = self.listener_at(endpoint) else {
@@ -356,11 +373,11 @@ impl State {
             Endpoint::Unix(_) => Peer::Unix,
         };
         let server = self.new_end(Life::Open, from);
-        if let Some(end) = self.ends.get_mut(&server) {
+        if let Some(end) = self.ends.get_mut(server) {
             end.is_held = false;
             end.peer = Some(client);
         }
-        if let Some(end) = self.ends.get_mut(&client) {
+        if let Some(end) = self.ends.get_mut(client) {
             end.life = Life::Open;
             end.peer = Some(server);
         }
@@ -377,7 +394,7 @@ impl State {
             self.cut(to);
             return;
         }
-        match self.ends.get_mut(&to) {
+        match self.ends.get_mut(to) {
             Some(end) if end.life == Life::Open => {
                 end.inbound.extend(bytes);
                 self.note(format_args!("#{} receives {}", self.shown(to), bytes.len()));
@@ -393,7 +410,7 @@ impl State {
 
     fn reset(&mut self, to: u32) {
         let loses = self.chance(self.faults.overtaking_resets);
-        let Some(end) = self.ends.get_mut(&to) else { return };
+        let Some(end) = self.ends.get_mut(to) else { return };
         if end.life != Life::Open {
             return;
         }
@@ -407,7 +424,7 @@ impl State {
     }
 
     fn break_end(&mut self, id: u32, code: i32) {
-        if let Some(end) = self.ends.get_mut(&id) {
+        if let Some(end) = self.ends.get_mut(id) {
             end.break_with(code);
             self.trigger(id, true, true);
         }
@@ -415,14 +432,14 @@ impl State {
 
     /// The peer of this end is gone.
     fn part(&mut self, id: u32) {
-        if let Some(end) = self.ends.get_mut(&id) {
+        if let Some(end) = self.ends.get_mut(id) {
             end.peer = None;
         }
     }
 
     /// Puts bytes on their way, in one piece or in several.
     fn send(&mut self, from: u32, mut bytes: Vec<u8>) {
-        let Some(to) = self.ends.get(&from).map(|end| end.peer) else { return };
+        let Some(to) = self.ends.get(from).map(|end| end.peer) else { return };
         let Some(to) = to else {
             // The peer is closed; its system says so when they arrive.
             let at_us = self.arrival_in_order_us(from);
@@ -444,7 +461,7 @@ impl State {
     /// When something that is sent now arrives, behind all that was sent before.
     fn arrival_in_order_us(&mut self, from: u32) -> u64 {
         let mut at_us = self.arrival_us();
-        if let Some(end) = self.ends.get_mut(&from) {
+        if let Some(end) = self.ends.get_mut(from) {
             at_us = at_us.max(end.last_arrival_us);
             end.last_arrival_us = at_us;
         }
@@ -453,7 +470,7 @@ impl State {
 
     /// Lets a sender that found no room know when there is enough again.
     fn offer_room(&mut self, id: u32) {
-        let Some(end) = self.ends.get_mut(&id) else { return };
+        let Some(end) = self.ends.get_mut(id) else { return };
         if end.wants_room && !end.room_coming && end.has_much_room() {
             end.room_coming = true;
             let at_us = self.arrival_us();
@@ -462,7 +479,7 @@ impl State {
     }
 
     fn give_room(&mut self, id: u32) {
-        let Some(end) = self.ends.get_mut(&id) else { return };
+        let Some(end) = self.ends.get_mut(id) else { return };
         end.room_coming = false;
         // It may have been used up in between; then the next read of the peer brings it.
         if end.wants_room && end.has_much_room() {

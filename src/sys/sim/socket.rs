@@ -38,7 +38,7 @@ impl Socket {
     ///
     /// The connection is broken.
     pub fn write(&self, bytes: &[u8]) -> io::Result<Progress> {
-        with(|state| state.write(self.id(), bytes.len(), bytes.iter()))
+        with(|state| state.write(self.id(), bytes.len(), std::iter::once(bytes)))
     }
 
     /// Hands the bytes of `slices` to the system in their order, as many as it takes now.
@@ -48,8 +48,7 @@ impl Socket {
     /// The connection is broken.
     pub fn write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<Progress> {
         let total = slices.iter().map(|slice| slice.len()).sum();
-        let bytes = slices.iter().flat_map(|slice| slice.iter());
-        with(|state| state.write(self.id(), total, bytes))
+        with(|state| state.write(self.id(), total, slices.iter().map(|slice| &**slice)))
     }
 
     /// Sends small replies at once instead of waiting to fill a packet. A Unix socket always does.
@@ -86,6 +85,11 @@ impl Socket {
     /// There is no connection (any more).
     pub fn shut_down_write(&self) -> io::Result<()> {
         with(|state| state.shut_down_write(self.id()))
+    }
+
+    /// Has the peer told by a reset when this is closed. What is on its way still arrives here.
+    pub fn discard_undelivered(&self) {
+        with(|state| state.close_with_reset(self.id()));
     }
 
     /// The address of this end: not simulated.

@@ -10,7 +10,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::end::End;
+use super::ends::Ends;
 use super::events::Watcher;
 use super::network::Listener;
 use super::{Fate, Faults};
@@ -64,7 +64,9 @@ pub(in crate::sys) struct State {
     next_id: u32,
     next_order: u64,
     queue: BTreeMap<(u64, u64), Happening>,
-    pub(super) ends: BTreeMap<u32, End>,
+    /// When the first of them happens.
+    due_us: u64,
+    pub(super) ends: Ends,
     pub(super) listeners: BTreeMap<u32, Listener>,
     pub(super) watchers: BTreeMap<u32, Watcher>,
     pub(super) names: BTreeMap<String, (Vec<SocketAddr>, u64)>,
@@ -110,7 +112,8 @@ impl State {
             next_id: first_id,
             next_order: 0,
             queue: BTreeMap::new(),
-            ends: BTreeMap::new(),
+            due_us: u64::MAX,
+            ends: Ends::default(),
             listeners: BTreeMap::new(),
             watchers: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -165,6 +168,13 @@ impl State {
 
     /// Writes a line into the trace and into the sum over all lines.
     pub(super) fn note(&mut self, what: fmt::Arguments<'_>) {
+        self.moves += 1;
+        if self.trace_max > 0 {
+            self.write_down(what);
+        }
+    }
+
+    fn write_down(&mut self, what: fmt::Arguments<'_>) {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         // Writing into memory does not fail.
@@ -176,20 +186,19 @@ impl State {
             self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0100_0000_01B3);
             self.fingerprint ^= self.fingerprint >> 29;
         }
-        self.moves += 1;
-        if self.trace_max > 0 {
-            if self.trace.len() >= self.trace_max {
-                self.trace.pop_front();
-            }
-            self.trace.push_back(line.trim_end().to_owned());
+        if self.trace.len() >= self.trace_max {
+            self.trace.pop_front();
         }
+        self.trace.push_back(line.trim_end().to_owned());
         self.line = line;
     }
 
     /// Lets something happen at a time, after all else that happens at that time.
     pub(super) fn schedule(&mut self, at_us: u64, happening: Happening) {
         self.next_order += 1;
-        self.queue.insert((at_us.max(self.now_us), self.next_order), happening);
+        let at_us = at_us.max(self.now_us);
+        self.due_us = self.due_us.min(at_us);
+        self.queue.insert((at_us, self.next_order), happening);
     }
 
     /// How long something that begins now is on its way: when it arrives.
@@ -202,7 +211,14 @@ impl State {
     }
 
     /// Lets everything happen that is due.
+    #[inline]
     pub(super) fn run_due(&mut self) {
+        if self.due_us <= self.now_us {
+            self.run_queue();
+        }
+    }
+
+    fn run_queue(&mut self) {
         while let Some(entry) = self.queue.first_entry()
             && entry.key().0 <= self.now_us
         {
@@ -212,6 +228,7 @@ impl State {
                 happening => self.happen(happening),
             }
         }
+        self.due_us = self.queue.first_key_value().map_or(u64::MAX, |(key, _)| key.0);
     }
 
     fn next_answer(&mut self) -> Option<(Done, io::Result<Vec<SocketAddr>>)> {
@@ -221,8 +238,7 @@ impl State {
 
     pub(super) fn is_quiet(&mut self) -> bool {
         self.run_due();
-        let ids: Vec<u32> = self.watchers.keys().copied().collect();
-        self.answers.is_empty() && ids.iter().all(|id| self.is_asleep(*id))
+        self.answers.is_empty() && self.watchers.keys().all(|id| self.is_asleep(*id))
     }
 
     pub(super) fn advance_to(&mut self, until_us: u64) {

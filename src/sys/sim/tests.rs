@@ -457,10 +457,10 @@ fn a_new_world_knows_nothing_of_the_old_one() {
 #[test]
 fn the_trace_is_bounded_and_tells_what_happened() {
     World::reset(1, Faults::none());
-    World::note("a line of the test");
+    World::note(format_args!("a line of the test"));
     assert_eq!(World::trace(), ["0 a line of the test"]);
     for _ in 0..10_000 {
-        World::note("and many more");
+        World::note(format_args!("and many more"));
     }
     let trace = World::trace();
     assert_eq!(trace.len(), 4096);

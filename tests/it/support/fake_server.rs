@@ -38,6 +38,8 @@ pub enum Answer {
     Silence,
     /// These bytes, then the end of the connection.
     Last(Vec<u8>),
+    /// Nothing before the other side has closed its half; then these bytes, and the end.
+    WhenLeft(Vec<u8>),
 }
 
 struct Shared {
@@ -258,6 +260,7 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
 
 fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
     let (mut received, mut room, mut mute) = (Vec::new(), vec![0; 64 * 1024], false);
+    let mut when_left = None;
     loop {
         while let Some((words, length)) = parse(&received) {
             received.drain(..length);
@@ -278,6 +281,10 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
                     continue;
                 }
                 Answer::Last(bytes) => (bytes, false),
+                Answer::WhenLeft(bytes) => {
+                    (mute, when_left) = (true, Some(bytes));
+                    continue;
+                }
             };
             if stream.write_all(&bytes).is_err() || !goes_on {
                 let _ = stream.shutdown(Shutdown::Both);
@@ -286,6 +293,11 @@ fn serve(mut stream: TcpStream, connection: usize, shared: &Shared) {
         }
         match stream.read(&mut room) {
             Ok(count) if count > 0 => received.extend_from_slice(&room[..count]),
+            Ok(_) if let Some(bytes) = when_left => {
+                let _ = stream.write_all(&bytes);
+                let _ = stream.shutdown(Shutdown::Both);
+                return;
+            }
             _ => return,
         }
     }

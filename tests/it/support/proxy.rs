@@ -52,6 +52,7 @@ pub struct Start<'a> {
     arguments: Vec<&'a str>,
     environment: Vec<(&'a str, String)>,
     program: Option<PathBuf>,
+    under: Vec<String>,
     descriptor_limit: Option<u32>,
     hosts: Option<&'a str>,
     world: Option<&'a str>,
@@ -82,6 +83,7 @@ impl Proxy {
             arguments: Vec::new(),
             environment: Vec::new(),
             program: None,
+            under: Vec::new(),
             descriptor_limit: None,
             hosts: None,
             world: None,
@@ -140,6 +142,13 @@ impl Proxy {
         let mut old = std::mem::replace(&mut self.process, heir);
         let status = old.wait(SOON).unwrap_or_else(|| panic!("does not end\n{}", self.log()));
         assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    /// Ends it without a word.
+    #[allow(dead_code, reason = "not all tests that share this end it so")]
+    pub fn kill(mut self) {
+        self.seen_off = true;
+        self.process.kill();
     }
 
     /// It listens here as well, and this is where clients are to go from now on.
@@ -278,6 +287,13 @@ impl<'a> Start<'a> {
         self
     }
 
+    /// Lets it be started by another program, which is given its own words first; `{dir}` in them is
+    /// filled in. The process has to be the same one.
+    pub fn under(mut self, words: &[&str]) -> Start<'a> {
+        self.under = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Limits how many descriptors it may have.
     pub fn descriptor_limit(mut self, limit: u32) -> Start<'a> {
         self.descriptor_limit = Some(limit);
@@ -360,6 +376,11 @@ impl<'a> Start<'a> {
         });
         command
             .args(["-c", &format!(r#"{limit}{world}{mount}exec "$@""#), "sh"])
+            .args(
+                self.under
+                    .iter()
+                    .map(|word| word.replace("{dir}", &scratch.path().to_string_lossy())),
+            )
             .arg(self.program.clone().unwrap_or_else(binary))
             .arg(path)
             .args(&self.arguments);

@@ -120,8 +120,8 @@ impl RedisCluster {
     /// Makes the new owner known: first to itself, then to the old one, then to the others.
     pub fn end_migration(&self, slot: u16, from: usize, to: usize) {
         let owner = format!("CLUSTER SETSLOT {slot} NODE {}", self.ids[to]);
-        let others = (0..self.masters).filter(|&master| master != from && master != to);
-        for master in [to, from].into_iter().chain(others) {
+        let is_other = |node: &usize| *node != from && *node != to && self.is_master(*node);
+        for master in [to, from].into_iter().chain((0..self.len()).filter(is_other)) {
             let reply = self.nodes[master].client().line(&owner);
             // Whoever has lost its last slot has become a replica of the new owner by now.
             let knows = master == from && reply == super::error(REPLICA);
@@ -175,6 +175,29 @@ impl RedisCluster {
             expect_ok(&mut other.client(), &format!("CLUSTER FORGET {id}"));
         }
         node.kill();
+    }
+
+    /// Whether a node, which must be there, is a master now.
+    pub fn is_master(&self, node: usize) -> bool {
+        is_master(&mut self.nodes[node].client())
+    }
+
+    /// Waits until all nodes are there and know it, and all replicas are in step.
+    #[track_caller]
+    pub fn wait_until_well(&self) {
+        for node in &self.nodes {
+            let mut client = node.client();
+            wait_until(SOON, "every node to know that all is well", || {
+                let nodes = client.line("CLUSTER NODES").text();
+                self.is_settled(&mut client)
+                    && !nodes.contains("fail")
+                    && !nodes.contains("disconnected")
+            });
+            wait_until(SOON, "every replica to be in step", || {
+                let told = client.line("INFO replication").text();
+                told.contains("role:master") || told.contains("master_link_status:up")
+            });
+        }
     }
 
     fn join(&self) {

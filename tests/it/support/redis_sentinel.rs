@@ -40,6 +40,10 @@ pub struct Secrets<'a> {
     pub sentinel: Option<&'a str>,
 }
 
+/// How long Sentinels may take. On a machine so busy that their own clocks seem to jump they do
+/// nothing for half a minute.
+const FAILOVER: Duration = Duration::from_secs(60);
+
 /// A server that says nothing for so long is down, for a Sentinel.
 pub const DOWN_AFTER: Duration = Duration::from_millis(500);
 
@@ -179,7 +183,7 @@ impl Watched {
     pub fn wait_for_new_master(&self, group: usize, old: usize) -> usize {
         let group = &self.groups[group];
         let mut master = old;
-        wait_until(SOON, "the sentinels to choose a master", || {
+        wait_until(FAILOVER, "the sentinels to choose a master", || {
             let said = self.sentinels.iter().find_map(|one| {
                 let port = one.master_of(&group.name)?;
                 group
@@ -195,19 +199,51 @@ impl Watched {
         master
     }
 
+    /// Which server of a group the Sentinels say is its master.
+    #[track_caller]
+    pub fn master_of(&self, group: usize) -> usize {
+        let Group { name, servers } = &self.groups[group];
+        let port = self.sentinels.iter().find_map(|one| one.master_of(name)).expect("a master");
+        servers.iter().position(|server| server.port() == port).expect("one of ours")
+    }
+
+    /// Waits until every server does what the Sentinels say, and all of them agree.
+    #[track_caller]
+    pub fn wait_until_well(&self) {
+        for (index, group) in self.groups.iter().enumerate() {
+            let mut master = 0;
+            wait_until(FAILOVER, "all Sentinels to agree", || {
+                master = self.master_of(index);
+                let port = Some(group.servers[master].port());
+                self.sentinels.iter().all(|one| one.master_of(&group.name) == port)
+            });
+            for (at, server) in group.servers.iter().enumerate() {
+                let role = if at == master { "role:master" } else { "master_link_status:up" };
+                // A Sentinel that changes a role cuts all connections.
+                wait_until(FAILOVER, "every server to have its role, and be in step", || {
+                    let client = Client::try_connect(&super::Address::Tcp(server.port())).ok();
+                    let told =
+                        client.and_then(|mut client| client.try_cmd(&["INFO", "replication"]).ok());
+                    told.is_some_and(|told| told.text().contains(role))
+                });
+            }
+        }
+        self.wait_until_known();
+    }
+
     #[track_caller]
     fn wait_until_known(&self) {
         for sentinel in &self.sentinels {
             let mut client = sentinel.client();
             for group in &self.groups {
-                wait_until(SOON, "a sentinel to know the whole group", || {
+                wait_until(FAILOVER, "a sentinel to know the whole group", || {
                     let state = client.cmd(&["SENTINEL", "master", &group.name]);
                     let number =
                         |name: &str| field(&state, name).and_then(|text| text.parse().ok());
                     number("num-slaves") == Some(group.servers.len() - 1)
                         && number("num-other-sentinels") == Some(self.sentinels.len() - 1)
                 });
-                wait_until(SOON, "a sentinel to find all replicas well", || {
+                wait_until(FAILOVER, "a sentinel to find all replicas well", || {
                     let replicas = client.cmd(&["SENTINEL", "replicas", &group.name]);
                     replicas.elements().iter().all(|replica| {
                         field(replica, "flags").as_deref() == Some("slave")

@@ -40,7 +40,7 @@ impl Handler {
     pub(super) fn count_subscribers(&mut self, kind: Kind, request: &Request<'_>) {
         let groups = self.key_groups();
         if groups.is_empty() {
-            return self.answer(request.client, request.sequence, replies::NO_SERVER);
+            return self.answer_own(request.client, request.sequence, replies::NO_SERVER);
         }
         let bytes = request.message.bytes;
         self.scatter(Merge::Same, Purpose::Census(kind), groups, request, bytes);

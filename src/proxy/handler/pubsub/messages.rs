@@ -69,7 +69,7 @@ impl Handler {
         while at < total {
             let Some(link) = self.links.get_mut(id) else { return };
             let server = link.server;
-            let end = match link.parser.feed(&scratch[at..total]) {
+            let end = match link.parser.feed_piece(&scratch[at..total]) {
                 Ok(Some(end)) => at + end,
                 Ok(None) => break,
                 Err(error) => {
@@ -103,7 +103,7 @@ impl Handler {
         self.hand_out(scratch, run);
         let Some(link) = self.links.get_mut(id) else { return };
         let released = link.awaiting.front().map_or(link.log.end(), |front| front.offset);
-        link.log.release(released);
+        link.log.release(released, false);
         let server = link.server;
         if begin < total {
             let mut inbox = self.buffers.take(total - begin);
@@ -145,7 +145,7 @@ impl Handler {
         let more = length == most || hung_up;
         let Some(link) = self.links.get_mut(id) else { return false };
         let Some(inbox) = &link.inbox else { return false };
-        let end = match link.parser.feed(&inbox.filled()[fed..]) {
+        let end = match link.parser.feed_piece(&inbox.filled()[fed..]) {
             Ok(Some(end)) => fed + end,
             Ok(None) => return more,
             Err(error) => {
@@ -191,14 +191,25 @@ impl Handler {
         message: &[u8],
         name: Range<usize>,
     ) -> Option<Run> {
+        let now_us = self.now_us;
         let topic = self.pubsub.book.find(kind, &message[name.clone()])?;
-        let seats = &self.pubsub.book.topic(topic)?.seats;
+        let seats = &mut self.pubsub.book.topic_mut(topic)?.seats;
         let behind_name = name.end + 2;
         let channel = || bulk_at(message, behind_name).map_or(&[][..], |range| &message[range]);
-        // Of a pattern some messages may be for its readers, and others told by another server.
-        let is_closed = seats.home().is_some();
+        // Some messages may be for its readers, and others told by another server.
+        let is_closed = seats.home().is_some() || seats.is_overlapping();
         if !seats.accepts(server, || !is_event(channel())) {
             return None;
+        }
+        if seats.is_overlapping() {
+            // What happens to a key is told by one server alone, and twice if it happens twice.
+            let is_published = match kind {
+                Kind::Pattern => !is_event(channel()),
+                Kind::Channel | Kind::Shard => !is_event(&message[name]),
+            };
+            if is_published && !seats.is_new(server, &message[behind_name..], now_us) {
+                return None;
+            }
         }
         Some(Run { topic, head: 0..behind_name, starts: Vec::new(), end: 0, is_closed })
     }

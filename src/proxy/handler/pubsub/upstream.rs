@@ -14,7 +14,7 @@ use crate::pool::ServerId;
 use crate::proxy::connect_connection::{ConnectConnection, LinkState};
 use crate::proxy::lane::Lane;
 use crate::proxy::request::{Errand, LinkId};
-use crate::proxy::subscriptions::{Kind, TopicId};
+use crate::proxy::subscriptions::{Kind, Topic, TopicId};
 use crate::resp::redirect::ErrorKind;
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
@@ -22,17 +22,17 @@ use crate::resp::writer::Sink;
 /// The link to one server.
 #[derive(Default)]
 pub(super) struct Upstream {
-    link: Option<LinkId>,
+    pub link: Option<LinkId>,
     /// It is not opened again before, in microseconds of the monotonic clock.
     retry_us: u64,
     /// Others are preferred until then, in microseconds of the monotonic clock.
     pub shunned_until_us: u64,
     /// Since when no topic needs it, in microseconds of the monotonic clock; 0 while one does.
-    idle_us: u64,
+    pub idle_us: u64,
 }
 
 /// A server that has told nothing for so long is asked whether it is still there.
-const QUIET_US: u64 = 1_000_000;
+pub(super) const QUIET_US: u64 = 1_000_000;
 /// How long a topic may be without its server, where `ServerTimeout` does not say.
 const PATIENCE_US: u64 = 1_000_000;
 /// What could not be had is tried again this often.
@@ -45,6 +45,9 @@ const SHUNNED_US: u64 = 10_000_000;
 impl Handler {
     /// Finds out which servers have to tell about a topic, and asks those that were not asked.
     pub(super) fn seat(&mut self, id: TopicId) {
+        if self.has_let_topics_go() {
+            return;
+        }
         let Some(topic) = self.pubsub.book.topic(id) else { return };
         let targets = self.targets(topic);
         let Some(topic) = self.pubsub.book.topic_mut(id) else { return };
@@ -77,15 +80,10 @@ impl Handler {
         topic.deadline_us = u64::MAX;
         topic.refusal = None;
         let (kind, name) = (topic.kind, topic.name.clone());
-        let waits = topic.active() < topic.members().len();
-        let waiting: Vec<_> = (topic.members().iter())
-            .filter(|member| waits && !member.is_active)
-            .map(|member| member.client)
-            .collect();
         for server in topic.seats.give_up_obsolete() {
             self.give_up_topic(server, kind, &name);
         }
-        for client in waiting {
+        for client in self.pubsub.book.waiting_for(id) {
             self.confirm_subscriptions(client);
         }
     }
@@ -106,6 +104,9 @@ impl Handler {
 
     /// Tells a server that a topic is no longer of interest.
     pub(super) fn give_up_topic(&mut self, server: ServerId, kind: Kind, name: &[u8]) {
+        if self.has_let_topics_go() {
+            return;
+        }
         let link = self.pubsub.upstreams.get(&server).and_then(|upstream| upstream.link);
         if let Some(id) = link {
             self.send_to_upstream(id, Errand::Unlisten, kind.unsubscribe(), name);
@@ -231,15 +232,22 @@ impl Handler {
     /// Looks after links and topics that wait for one.
     pub(in super::super) fn check_channels(&mut self) {
         self.deadlines.set(Chore::Channels, u64::MAX);
+        if self.now_us >= self.await_deadline_us() {
+            self.await_no_subscribers();
+        }
+        if self.has_let_topics_go() {
+            return;
+        }
         self.check_upstreams();
-        let mut due_us = u64::MAX;
+        let mut due_us = self.await_deadline_us();
         for id in self.pubsub.book.topics() {
             let Some(topic) = self.pubsub.book.topic(id) else { continue };
             if topic.deadline_us == u64::MAX {
                 continue;
             }
             // In a pause servers may be away for longer, and nobody publishes through us.
-            if self.now_us >= topic.deadline_us && !self.is_paused() {
+            let is_late = self.now_us >= topic.deadline_us && !self.is_coming(topic);
+            if is_late && !self.is_paused() {
                 let error = self.no_seat_reply(topic);
                 self.fail_topic(id, &error);
                 continue;
@@ -248,6 +256,25 @@ impl Handler {
             self.seat(id);
         }
         self.deadlines.advance(Chore::Channels, due_us);
+    }
+
+    /// Whether nobody misses anything of a topic yet, and the servers that have yet to confirm it
+    /// are busy answering: they may have been asked for thousands of others before it.
+    fn is_coming(&self, topic: &Topic) -> bool {
+        let patience_us = self.patience_us();
+        let is_answering = |server: ServerId| {
+            let link = self.pubsub.upstreams.get(&server).and_then(|upstream| upstream.link);
+            link.and_then(|link| self.links.get(link)).is_some_and(|link| {
+                let is_ready = link.state == LinkState::Ready;
+                is_ready && self.now_us < link.heard_us.saturating_add(patience_us)
+            })
+        };
+        let seats = &topic.seats;
+        let mut pending = seats.pending().peekable();
+        topic.active() == 0
+            && seats.wanted().next().is_none()
+            && pending.peek().is_some()
+            && pending.all(is_answering)
     }
 
     /// Asks silent servers for a sign of life, gives up those that do not give one, and closes
@@ -284,7 +311,9 @@ impl Handler {
             }
             let heard_us = link.heard_us;
             let Some(front) = link.awaiting.front() else {
-                if now_us >= heard_us.saturating_add(QUIET_US) && idle_us == 0 {
+                if self.lets_subscribers_go() {
+                    // Nothing but messages is to come on it any more.
+                } else if now_us >= heard_us.saturating_add(QUIET_US) && idle_us == 0 {
                     self.ping(id);
                     due_us = due_us.min(now_us + patience_us);
                 } else if idle_us == 0 {
@@ -303,7 +332,7 @@ impl Handler {
     }
 
     /// The servers that some topic has a seat at, or wants one.
-    fn needed_upstreams(&self) -> BTreeSet<ServerId> {
+    pub(super) fn needed_upstreams(&self) -> BTreeSet<ServerId> {
         let topics = self.pubsub.book.topics();
         let topics = topics.into_iter().filter_map(|id| self.pubsub.book.topic(id));
         topics.flat_map(|topic| topic.seats.servers()).collect()

@@ -168,7 +168,7 @@ pub(super) const ROWS: &[Row] = &[
         config("config|help", 2, ConfigCommand::Help).exact(),
         config("config|reload", 2, ConfigCommand::Reload).exact(),
         config("config|resetstat", 2, ConfigCommand::ResetStat).exact(),
-        refused("config|rewrite", 2),
+        keyless("config|rewrite", 2, Admin, Family::Refused(Refusal::OwnFile)),
         config("config|set", 4, ConfigCommand::Set),
     ]),
     container("latency", &[
