@@ -51,6 +51,7 @@ packages_of() {
         apt-get:redis-server) echo redis-server redis-tools ;;
         apt-get:redis-*) echo redis-tools ;;
         *:redis-*) echo redis ;;
+        *:nft) echo nftables ;;
         apt-get:python3) echo python3 python3-venv python3-pip ;;
         apt-get:cc) echo gcc libc6-dev ;;
         apk:cc) echo gcc musl-dev ;;

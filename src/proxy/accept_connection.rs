@@ -95,6 +95,8 @@ pub enum Intake {
     HeaderWithUser,
     /// Not until it has read some of its replies.
     Paused,
+    /// Not until there is memory again.
+    Starved,
     /// Not until it has got all it is owed: what comes next travels another road, or what is
     /// under way does, and must not overtake or be overtaken.
     Waiting,
@@ -438,6 +440,15 @@ impl AcceptConnection {
     pub fn requests_len(&self) -> usize {
         let buffers = self.inbox.iter().chain(self.held.as_deref());
         buffers.map(Buffer::len).sum()
+    }
+
+    /// Bytes of memory that are there again when it is not, more or less.
+    pub fn held_bytes(&self) -> usize {
+        let buffers = self.inbox.iter().chain(self.held.as_deref());
+        let buffers: usize = buffers.map(Buffer::capacity).sum();
+        let queued = self.session.as_ref().map_or(0, |session| session.queued_bytes());
+        let places = self.pending.capacity() * mem::size_of::<Pending>();
+        self.unread_bytes() + self.shelf.held_bytes() + buffers + queued + places
     }
 
     /// How much memory it takes, more or less.

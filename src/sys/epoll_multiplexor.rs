@@ -99,7 +99,8 @@ impl Multiplexor {
         let timeout_ms = poll_timeout_ms(timeout_us);
         // Without the C library's wrapper, as in `transfer_raw.rs`; the older call is not there
         // on every processor.
-        let (mask, mask_size) = (std::ptr::null::<libc::sigset_t>(), 8);
+        // A size fills its register: of a shorter number the rest would be left to chance.
+        let (mask, mask_size) = (std::ptr::null::<libc::sigset_t>(), 8_usize);
         // SAFETY: `start` and `room` are those of `buffer`, which is ours to write for the call;
         // without a mask its size is not looked at.
         let waited = unsafe {

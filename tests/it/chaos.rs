@@ -5,8 +5,11 @@
 //! `SEED=n` draws the same order again; what the servers make of it is theirs. After each round all
 //! must be well again: each key holds what it may hold, and what was lost is what the servers
 //! themselves can lose, who have acknowledged writes that their replicas did not have yet.
+//!
+//! `make chaos` gives it a network of its own where it may, in which masters can be cut off (`WALLS`).
 
 use std::env;
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::support::{
@@ -24,6 +27,8 @@ enum Deed {
     KillMaster,
     /// A master stands still until another has taken its place, and then goes on.
     StopMaster,
+    /// A master is cut off by a network that swallows everything, until another has taken its place.
+    CutOff,
     /// A replica is killed and started again.
     KillReplica,
     /// A replica takes over because somebody says so.
@@ -41,6 +46,8 @@ enum Deed {
 }
 
 impl Deed {
+    /// Nobody is cut off: a node calls its like from any port, and who still hears it so does not
+    /// give it up.
     const OF_A_CLUSTER: [Deed; 8] = [
         Deed::KillMaster,
         Deed::StopMaster,
@@ -51,9 +58,10 @@ impl Deed {
         Deed::Reload,
         Deed::Upgrade,
     ];
-    const OF_GROUPS: [Deed; 8] = [
+    const OF_GROUPS: [Deed; 9] = [
         Deed::KillMaster,
         Deed::StopMaster,
+        Deed::CutOff,
         Deed::KillReplica,
         Deed::Switch,
         Deed::KillSentinel,
@@ -67,7 +75,7 @@ impl Deed {
     fn losses(self, is_cluster: bool) -> u32 {
         match self {
             Deed::KillMaster => 1,
-            Deed::StopMaster => 2,
+            Deed::StopMaster | Deed::CutOff => 2,
             // A cluster's replica asks the master to wait for it; Sentinel does not.
             Deed::Switch if !is_cluster => 2,
             _ => 0,
@@ -88,7 +96,7 @@ struct Course {
     name: &'static str,
     seed: u64,
     chance: Chance,
-    deeds: &'static [Deed],
+    deeds: Vec<Deed>,
     left: Vec<Deed>,
     until: Option<Instant>,
     /// How many rounds are enough when nobody says how long to go on.
@@ -98,7 +106,7 @@ struct Course {
 }
 
 impl Course {
-    fn new(name: &'static str, deeds: &'static [Deed], rounds: usize) -> Course {
+    fn new(name: &'static str, deeds: &[Deed], rounds: usize) -> Course {
         let seed = variable("SEED").unwrap_or_else(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
             u64::from(now.subsec_nanos())
@@ -107,6 +115,9 @@ impl Course {
         let until = minutes.map(|minutes| Instant::now() + minutes);
         eprintln!("chaos, {name}: SEED={seed}");
         let (chance, left, recoveries) = (Chance::new(seed), Vec::new(), Vec::new());
+        let has_walls = env::var_os("WALLS").is_some();
+        let deeds = deeds.iter().copied().filter(|deed| has_walls || *deed != Deed::CutOff);
+        let deeds = deeds.collect();
         Course { name, seed, chance, deeds, left, until, rounds, round: 0, recoveries }
     }
 
@@ -117,7 +128,7 @@ impl Course {
             return None;
         }
         if self.left.is_empty() {
-            self.left = self.deeds.to_vec();
+            self.left.clone_from(&self.deeds);
         }
         self.round += 1;
         let at = self.chance.below(self.left.len());
@@ -172,6 +183,36 @@ fn write_through(proxy: &Address, key: &str) {
 fn writes(server: &RedisServer, key: &str) -> bool {
     let client = Client::try_connect(&Address::Tcp(server.port()));
     client.is_ok_and(|mut client| client.try_cmd(&["SET", key, "1"]) == Ok(ok()))
+}
+
+/// A network that swallows what goes to some ports of this host and what comes from them, for as long
+/// as this lives. Only where `WALLS` says that the network is ours alone.
+struct Wall {
+    table: String,
+}
+
+impl Wall {
+    fn around(port: u16) -> Wall {
+        let wall = Wall { table: format!("around{port}") };
+        let Wall { table } = &wall;
+        nft(&format!("add table inet {table}"));
+        nft(&format!("add chain inet {table} in {{ type filter hook input priority 0; }}"));
+        for end in ["dport", "sport"] {
+            nft(&format!("add rule inet {table} in tcp {end} {port} drop"));
+        }
+        wall
+    }
+}
+
+impl Drop for Wall {
+    fn drop(&mut self) {
+        nft(&format!("delete table inet {}", self.table));
+    }
+}
+
+fn nft(line: &str) {
+    let status = Command::new("nft").arg(line).status();
+    assert!(status.is_ok_and(|status| status.success()), "nft {line}");
 }
 
 /// What happens to the proxy, whatever is behind it.
@@ -268,7 +309,7 @@ fn nothing_is_lost_in_front_of_a_cluster() {
                 Deed::Switch => cluster.fail_over_to(replica),
                 Deed::Reshard => reshard(&cluster, &mut course.chance, &slots, group, master),
                 Deed::CutLinks => drop(cluster.node(master).kill_client_connections()),
-                Deed::Reload | Deed::Upgrade | Deed::KillSentinel => {
+                Deed::Reload | Deed::Upgrade | Deed::KillSentinel | Deed::CutOff => {
                     befall_proxy(&mut proxy, deed, &conf, course.round);
                 }
             }
@@ -335,10 +376,16 @@ fn nothing_is_lost_in_front_of_sentinel_groups() {
             let probe = watched.key_on(group, "probe:");
             let mut how = String::new();
             match deed {
-                Deed::KillMaster | Deed::StopMaster => {
+                Deed::KillMaster | Deed::StopMaster | Deed::CutOff => {
+                    let server = &mut watched.groups[group].servers[master];
+                    let wall = match deed {
+                        Deed::CutOff => Some(Wall::around(server.port())),
+                        _ => None,
+                    };
                     match deed {
-                        Deed::KillMaster => watched.groups[group].servers[master].kill(),
-                        _ => watched.groups[group].servers[master].pause(),
+                        Deed::KillMaster => server.kill(),
+                        Deed::StopMaster => server.pause(),
+                        _ => {}
                     }
                     wait_until(FAILOVER, "the replica to take over", || {
                         writes(&watched.groups[group].servers[replica], &probe)
@@ -351,8 +398,10 @@ fn nothing_is_lost_in_front_of_sentinel_groups() {
                     watched.wait_for_new_master(group, master);
                     match deed {
                         Deed::KillMaster => watched.groups[group].servers[master].restart(),
-                        _ => watched.groups[group].servers[master].resume(),
+                        Deed::StopMaster => watched.groups[group].servers[master].resume(),
+                        _ => {}
                     }
+                    drop(wall);
                 }
                 Deed::KillReplica => {
                     watched.groups[group].servers[replica].kill();

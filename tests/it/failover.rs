@@ -326,3 +326,25 @@ fn d10_connections_that_are_killed_all_the_time_are_no_outage() {
     assert!(3 * cut <= 30 + lost, "{cut} reads were cut, beside {lost} writes");
     assert!(gap < Duration::from_secs(2), "nobody was served for {gap:?}");
 }
+
+#[test]
+fn what_a_cut_connection_may_have_done_is_not_done_twice() {
+    if original_differs("D-10, D-49: outages of up to 10 s") {
+        return;
+    }
+    let cluster = RedisCluster::start(3, 0);
+    let proxy = Proxy::for_cluster(&cluster);
+    let tally = Tally::default();
+    let mut kills = 0;
+    // A write that was executed twice finds itself there; one of which is said that it was not sent
+    // must not be found at all.
+    let mut keys = under_load(&proxy, &cluster.slots_of(0), false, &tally, || {
+        let mut killer = cluster.node(0).client();
+        wait_until(3 * SOON, "writes to be cut off", || {
+            kills += killer.line("CLIENT KILL TYPE normal SKIPME yes").number();
+            tally.maybe_done.load(Ordering::Relaxed) >= 100
+        });
+    });
+    eprintln!("{kills} connections killed: {}", tally.told());
+    check_all(&proxy, &mut keys, &tally);
+}

@@ -411,6 +411,9 @@ impl Handler {
         // Taken out for the time of reading, so that replies can be handled where they lie.
         let Some(mut reader) = self.reader.take() else { return };
         for _ in 0..READS_PER_TURN {
+            if self.budget.is_spent() {
+                self.relieve(self.budget.spent_at);
+            }
             if !self.read_link_once(&mut reader, id, hung_up) {
                 self.put_back(reader);
                 return;
@@ -664,6 +667,9 @@ impl Handler {
     }
 
     pub(super) fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
+        if self.budget.is_spent() {
+            self.relieve(self.budget.spent_at);
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         let before = client.outbox.len();
         match client.answer_piece(&self.buffers, sequence, piece) {

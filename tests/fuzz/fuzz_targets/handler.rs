@@ -26,17 +26,19 @@ mod servers;
 use servers::{Lie, Server};
 
 const PROXY: &str = "10.0.0.1:7617";
+/// Where it expects somebody to be in front of it, who says who clients are.
+const BEHIND: &str = "10.0.0.1:7618";
 const SECOND: u64 = 1_000_000;
 
 /// What clients ask for, when the fuzzer does not say it byte by byte.
-const REQUESTS: [&str; 48] = [
+const REQUESTS: [&str; 50] = [
     "PING", "GET a", "GET b", "SET a 1", "SET b 1", "MGET a b c d", "MSET a 1 b 2 c 3", "DEL a b c", "MULTI", "EXEC",
     "DISCARD", "WATCH a", "UNWATCH", "BLPOP a 0", "BLPOP b 1", "SUBSCRIBE c", "UNSUBSCRIBE", "PSUBSCRIBE p*",
     "PUNSUBSCRIBE", "SSUBSCRIBE s", "PUBLISH c m", "HELLO 3", "HELLO 2", "RESET", "SCAN 0", "KEYS *", "DBSIZE",
     "EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 1 a", "SCRIPT LOAD x", "EVAL x 1 b", "SELECT 1", "SELECT 0",
     "CLIENT REPLY OFF", "CLIENT REPLY ON", "CLIENT REPLY SKIP", "CLIENT LIST", "CLIENT SETNAME n", "INFO", "QUIT",
     "CLUSTER SLOTS", "COMMAND COUNT", "RANDOMKEY", "FLUSHALL", "XREAD BLOCK 0 STREAMS a $", "CLIENT KILL ID 1",
-    "AUTH secret", "MONITOR", "ECHO x",
+    "AUTH secret", "MONITOR", "ECHO x", "PROXY TCP4 10.0.7.1 10.0.7.2 1 2", "PROXY UNKNOWN",
 ];
 
 /// What servers say, when the fuzzer does not say it byte by byte.
@@ -119,11 +121,15 @@ impl Run {
         let threads = 1 + (kind >> 4 & 1);
         let limits = "ClientOutputLimit 3000000\nClientQueryLimit 300000\n";
         let authority = "Authority {\nAuth {\nMode write\n}\nAuth secret {\nMode write\nKeyPrefix a\n}\n}\n";
-        let text = format!("Bind {PROXY}\nWorkerThreads {threads}\n{limits}{authority}{pool}");
+        let binds = format!("Bind {PROXY}\nBind {BEHIND} ProxyProtocol UserFromCertificate\n");
+        let text = format!("{binds}WorkerThreads {threads}\n{limits}{authority}{pool}");
         let conf = Conf::parse(Path::new("fuzz.conf"), text.as_bytes(), &[]);
         let conf = conf.unwrap_or_else(|errors| panic!("{errors:?}"));
-        let address = Address::parse(PROXY).expect("an address");
-        let mut listeners = vec![ListenSocket::bind(&address).expect("it is free")];
+        let listen = |address: &str| {
+            let address = Address::parse(address).expect("an address");
+            ListenSocket::bind(&address).expect("it is free")
+        };
+        let mut listeners = [PROXY, BEHIND].map(listen).into_iter().collect::<Vec<_>>();
         let (shared, recorders) = share(conf, Logger::nowhere(), 1000).expect("wakers");
         let handlers = recorders.into_iter().enumerate().map(|(index, recorder)| {
             let listeners = std::mem::take(&mut listeners);
@@ -145,6 +151,9 @@ impl Run {
                 let line = REQUESTS[usize::from(next(more)) % REQUESTS.len()];
                 let words: Vec<&str> = line.split(' ').collect();
                 let outbox = &mut self.client(who).outbox;
+                if words[0] == "PROXY" {
+                    return outbox.extend(format!("{line}\r\n").bytes());
+                }
                 outbox.extend(format!("*{}\r\n", words.len()).bytes());
                 words.iter().for_each(|word| {
                     outbox.extend(format!("${}\r\n{word}\r\n", word.len()).bytes());
@@ -201,7 +210,8 @@ impl Run {
 
     /// A client that is there, and new if it was not.
     fn client(&mut self, which: usize) -> &mut Client {
-        self.clients[which % 4].get_or_insert_with(Client::connect)
+        let address = if which % 4 == 3 { BEHIND } else { PROXY };
+        self.clients[which % 4].get_or_insert_with(|| Client::connect(address))
     }
 
     /// Everybody has a turn; the clock moves on if nobody could do anything.
@@ -292,9 +302,9 @@ impl Run {
 }
 
 impl Client {
-    fn connect() -> Client {
+    fn connect(address: &str) -> Client {
         let source = "10.0.1.1:1000".parse().expect("an address");
-        let proxy = Endpoint::Ip(PROXY.parse().expect("an address"));
+        let proxy = Endpoint::Ip(address.parse().expect("an address"));
         let socket = World::connect_from(source, &proxy).expect("a socket");
         Client {
             socket,
