@@ -444,7 +444,7 @@ impl AcceptConnection {
 
     /// Bytes of memory that are there again when it is not, more or less.
     pub fn held_bytes(&self) -> usize {
-        let buffers = self.inbox.iter().chain(&self.held);
+        let buffers = self.inbox.iter().chain(self.held.as_deref());
         let buffers: usize = buffers.map(Buffer::capacity).sum();
         let queued = self.session.as_ref().map_or(0, |session| session.queued_bytes());
         let places = self.pending.capacity() * mem::size_of::<Pending>();

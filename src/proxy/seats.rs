@@ -234,7 +234,8 @@ impl Seats {
     /// is the one whose word counts about what clients publish.
     pub fn adopt(&mut self, server: ServerId, is_home: bool) {
         if self.seat(server).is_none() {
-            let seat = Seat { server, state: State::Confirmed, is_obsolete: false };
+            let seat =
+                Seat { server, state: State::Confirmed, is_obsolete: false, mark: Mark::None };
             self.seats.push(seat);
         }
         if is_home {

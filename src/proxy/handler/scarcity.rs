@@ -391,7 +391,7 @@ impl Handler {
             if let Some(link) = self.links.get_mut(id) {
                 let few = link.awaiting.len();
                 if link.awaiting.capacity() > 4 * few.max(64) {
-                    link.awaiting.shrink_to(few);
+                    link.awaiting.shrink();
                 }
             }
         }
