@@ -51,7 +51,7 @@ const HOLDS_MIN: usize = 1 << 10;
 const HOLDS_MUCH: usize = 16 << 10;
 /// However short memory is, so much is read of a client.
 const READ_MIN: usize = 1 << 10;
-/// An empty queue of a link keeps memory for so many requests.
+/// A queue of a link with less memory than for so many requests is left alone.
 const QUEUE_KEPT: usize = 256;
 /// How often it is looked whether memory is still short while somebody waits for it.
 const TICK_US: u64 = 10_000;
