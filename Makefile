@@ -8,7 +8,7 @@
 #   make faults     the n-th system call fails       make miri      undefined behaviour, where Miri is
 #   make chaos      servers and proxy suffer: MINUTES=n
 #   make soak       a long time of everything: MINUTES=n
-#   make memcheck   tests under valgrind             make threads   tests under ThreadSanitizer
+#   make memcheck   tests under valgrind
 #   make bench      what a request costs, beside others: RIVALS="predixy=path nutcracker=path" ROUNDS=n
 #   make bench-latency   how long it takes at fixed rates, beside the same
 #   make bench-gate fails when instructions per request have grown by more than 3 %: UPDATE=1 records them
@@ -145,11 +145,7 @@ miri:
 
 memcheck:
 	@sh ci/need.sh cargo cc redis-server valgrind
-	@CARGO="$(CARGO)" sh ci/watched.sh memcheck
-
-threads:
-	@sh ci/need.sh cargo cc redis-server
-	@CARGO="$(CARGO)" sh ci/watched.sh threads
+	@CARGO="$(CARGO)" sh ci/memcheck.sh
 
 bench-parts:
 	$(CARGO) bench --locked
@@ -185,5 +181,5 @@ clean:
 	$(CARGO) clean
 
 .PHONY: all static try test test-clients test-frontends test-page test-matrix platforms check sim compat commands fuzz faults chaos soak \
-    miri memcheck threads bench bench-parts bench-latency bench-gate \
+    miri memcheck bench bench-parts bench-latency bench-gate \
     targets install uninstall clean image deb dist port formula cross

@@ -40,10 +40,16 @@ ask_rustup() {
 }
 
 # Compiles for a target; with or without its own standard library.
+#
+# With it everything is compiled for size, except what each request runs through: the functions that carry
+# `optimize(speed)`, which `--cfg small` turns on, and what the last step moves into them. Nothing unwinds, so the tables
+# for that are left out; a panic says where it was, and not by which way.
 flags="-C relocation-model=static -C target-feature=+crt-static"
+small="--cfg small -C force-unwind-tables=no"
 build_small() {
-    RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags ${2-}" "$cargo" build --locked --release --target "$1" \
-        -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags $small ${2-}" CARGO_PROFILE_RELEASE_OPT_LEVEL=z \
+        "$cargo" rustc --locked --release --bin predixy --target "$1" \
+        -Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size -- -C opt-level=3
 }
 build_plain() { RUSTFLAGS="$flags" "$cargo" build --locked --release --target "$1"; }
 build() {

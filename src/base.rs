@@ -1,4 +1,4 @@
-//! What std lacks: ids that go stale, addresses as values, patterns, small sorting, a random generator.
+//! What std lacks: ids that go stale, addresses as values, patterns, small sorting and maps, a random generator.
 //!
 //! Knows no operating system and no Redis.
 
@@ -8,3 +8,4 @@ pub mod order;
 pub mod random;
 pub mod ring;
 pub mod slab;
+pub mod sorted_map;

@@ -4,6 +4,9 @@
 //! The modules are in reading order, and each uses only itself and those above it.
 //! They are public for the binary, the tests and the fuzzers; there is no library API.
 
+// `make static` compiles for size, and this lets it except what each request runs through.
+#![cfg_attr(small, feature(optimize_attribute))]
+
 pub mod base;
 pub mod sys;
 pub mod logger;

@@ -345,6 +345,7 @@ impl Log {
     /// Whether the next line of this level is to be written; the macros ask before they form it.
     #[inline]
     #[must_use]
+    #[cfg_attr(small, optimize(speed))]
     pub fn wants(&self, level: Level) -> bool {
         let sample = self.logger.sample(level);
         sample > 0 && self.is_turn(level, sample)

@@ -1,7 +1,5 @@
 //! The `predixy` command: arguments in, exit code out; the only place that prints or exits.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where it is said")]
-
 use std::env;
 use std::io::Write as _;
 use std::path::Path;
@@ -21,15 +19,15 @@ fn main() -> ExitCode {
     let program = env::args_os().next().unwrap_or_default();
     match CommandLine::parse(env::args_os()) {
         CommandLine::Help => {
-            eprint!("{}", command_line::usage(&program));
+            complain(&command_line::usage(&program));
             ExitCode::SUCCESS
         }
         CommandLine::Version => {
-            eprint!("{}", command_line::version(&program));
+            complain(&command_line::version(&program));
             ExitCode::SUCCESS
         }
         CommandLine::Wrong(error) => {
-            eprint!("{}", command_line::usage(&program));
+            complain(&command_line::usage(&program));
             fail(&error)
         }
         CommandLine::Check { path, overrides } => check(&path, &overrides),
@@ -57,7 +55,7 @@ fn run(path: &Path, overrides: &[Override]) -> ExitCode {
     };
     match started.and_then(Proxy::run) {
         Ok(()) => {
-            eprintln!("predixy will quit ASAP Bye!");
+            complain("predixy will quit ASAP Bye!\n");
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
@@ -68,18 +66,18 @@ fn check(path: &Path, overrides: &[Override]) -> ExitCode {
     match Conf::load(path, overrides) {
         Ok(conf) => {
             for warning in &conf.warnings {
-                println!("warning: {warning}");
+                show(&format!("warning: {warning}\n"));
             }
-            println!("ok");
+            show("ok\n");
             let threads = proxy::threads(&conf);
             let descriptors = resource::raise_descriptor_limit();
             let clients_max = proxy::clients_max(descriptors, threads as u64);
-            print!("{}", memory_bound::report(&conf, threads, clients_max));
+            show(&memory_bound::report(&conf, threads, clients_max));
             ExitCode::SUCCESS
         }
         Err(errors) => {
             for error in errors {
-                println!("{error}");
+                show(&format!("{error}\n"));
             }
             ExitCode::FAILURE
         }
@@ -89,12 +87,12 @@ fn check(path: &Path, overrides: &[Override]) -> ExitCode {
 fn explain(path: &Path, question: Question) -> ExitCode {
     match Conf::load(path, &[]) {
         Ok(conf) => {
-            print!("{}", explain::explain(&conf, &question));
+            show(&explain::explain(&conf, &question));
             ExitCode::SUCCESS
         }
         Err(errors) => {
             for error in errors {
-                println!("{error}");
+                show(&format!("{error}\n"));
             }
             ExitCode::FAILURE
         }
@@ -111,7 +109,7 @@ fn top(address: &Address) -> ExitCode {
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            complain(&format!("{error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -160,6 +158,11 @@ fn show(text: &str) {
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }
 
+/// The same on the standard error.
+fn complain(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 const TOP_STEPS: usize = 10;
 const TOP_STEP_US: u64 = 100_000;
 const CONTROL_C: u8 = 3;
@@ -167,6 +170,6 @@ const CONTROL_D: u8 = 4;
 const ESCAPE: u8 = 27;
 
 fn fail(error: &ConfError) -> ExitCode {
-    eprintln!("{}", error.running_exception());
+    complain(&format!("{}\n", error.running_exception()));
     ExitCode::FAILURE
 }

@@ -194,6 +194,7 @@ impl Recorder {
 
     /// The counters for the server with this number; they come to be when first asked for.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn server(&mut self, server: usize) -> &ServerStats {
         self.meet(server);
         &self.servers[server].stats
@@ -215,6 +216,7 @@ impl Recorder {
 
     /// Makes sure that there are counters for this server.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn meet(&mut self, server: usize) {
         if server >= self.servers.len() {
             self.grow(server);

@@ -52,6 +52,7 @@ impl<T> Slab<T> {
     /// # Panics
     ///
     /// With 2^32 tenants, for which no machine has the memory.
+    #[cfg_attr(small, optimize(speed))]
     pub fn insert(&mut self, tenant: T) -> Id<T> {
         if let Some(slot) = self.free.pop() {
             let place = &mut self.slots[slot as usize];
@@ -64,6 +65,7 @@ impl<T> Slab<T> {
     }
 
     /// Moves the tenant out; its id is stale from now on.
+    #[cfg_attr(small, optimize(speed))]
     pub fn remove(&mut self, id: Id<T>) -> Option<T> {
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation != id.generation {

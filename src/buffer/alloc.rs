@@ -68,6 +68,7 @@ impl BufferPool {
 
     /// An empty buffer with room for at least `room` bytes.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn take(&self, room: usize) -> Buffer {
         // Nearly all are of the smallest size, and of those some are spare.
         if room <= SIZES[0].0
@@ -118,6 +119,7 @@ impl Supply {
     }
 
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn give_back(&self, bytes: Box<[u8]>) {
         if bytes.len() == SIZES[0].0 {
             let spare = &mut self.spare.borrow_mut()[0];
@@ -142,6 +144,7 @@ impl Supply {
 }
 
 impl Drop for Supply {
+    #[cfg_attr(small, optimize(speed))]
     fn drop(&mut self) {
         for bytes in self.spare.get_mut().iter().flatten() {
             self.gauge.shrink(bytes.len());
@@ -160,6 +163,7 @@ pub struct Buffer {
 impl Buffer {
     /// What was put in and not yet taken out.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }
@@ -208,6 +212,7 @@ impl Buffer {
     ///
     /// When they do not fit: ask [`Buffer::room`] first.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     pub fn push(&mut self, bytes: &[u8]) {
         let end = self.end + bytes.len();
         self.bytes[self.end..end].copy_from_slice(bytes);
@@ -242,6 +247,7 @@ impl Buffer {
 
     /// Makes room for `length` more bytes, in larger memory if need be.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn reserve(&mut self, length: usize) {
         if length > self.room() {
             self.grow(length);
@@ -268,6 +274,7 @@ impl Buffer {
 }
 
 impl Drop for Buffer {
+    #[cfg_attr(small, optimize(speed))]
     fn drop(&mut self) {
         self.supply.give_back(std::mem::take(&mut self.bytes));
     }

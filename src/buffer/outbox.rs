@@ -68,6 +68,7 @@ impl Outbox {
 
     /// Puts `bytes` at the end.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn append(&mut self, pool: &BufferPool, bytes: &[u8]) {
         self.length += bytes.len();
         match &mut self.first {
@@ -168,6 +169,7 @@ impl Outbox {
     ///
     /// As the socket reports them: the connection is lost.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
         match &self.first {
             Some(first) if self.rest.is_empty() => match socket.write(first.filled())? {

@@ -40,6 +40,7 @@ const SLICES_MAX: usize = 64;
 impl RequestLog {
     /// Copies one request in and returns its offset. It stays in one piece.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     pub fn append(&mut self, pool: &BufferPool, request: &[u8]) -> u64 {
         let offset = self.end;
         match self.blocks.back_mut() {
@@ -52,6 +53,7 @@ impl RequestLog {
 
     /// The same for a request that is put together of two pieces.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     pub fn append_joined(&mut self, pool: &BufferPool, pieces: [&[u8]; 2]) -> u64 {
         let (offset, length) = (self.end, pieces[0].len() + pieces[1].len());
         match self.blocks.back_mut() {
@@ -83,6 +85,7 @@ impl RequestLog {
     }
 
     /// The bytes of the request at `offset`, while it is not released.
+    #[cfg_attr(small, optimize(speed))]
     pub fn request(&self, offset: u64, length: usize) -> Option<&[u8]> {
         let block = self.blocks.iter().rev().find(|block| block.offset <= offset)?;
         let start = usize::try_from(offset - block.offset).ok()?;
@@ -92,6 +95,7 @@ impl RequestLog {
     /// Forgets all requests before `offset`: they are answered. If those were all, the last block
     /// may be kept for the next one, which is cheaper but takes memory.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn release(&mut self, offset: u64, may_keep: bool) {
         if offset == self.end {
             // Nothing is under way, the usual end of a turn.
@@ -170,6 +174,7 @@ impl RequestLog {
     ///
     /// As the socket reports them: the connection is lost.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn flush(&mut self, socket: &Socket) -> io::Result<Flushed> {
         // Nearly always all that is unsent may go, and lies in the last block.
         if self.barrier.is_none()
@@ -204,6 +209,7 @@ impl RequestLog {
         }
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn write(&self, socket: &Socket, goal: u64) -> io::Result<Progress> {
         match self.blocks.back() {
             // What is unsent lies nearly always in the last block.
@@ -236,6 +242,7 @@ impl Block {
     /// What of this block lies between two offsets of the stream.
     #[expect(clippy::cast_possible_truncation, reason = "differences within one block")]
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn part(&self, from: u64, to: u64) -> &[u8] {
         let start = from.clamp(self.offset, self.end()) - self.offset;
         let end = to.clamp(self.offset, self.end()) - self.offset;

@@ -26,6 +26,7 @@ const TIDY_MIN: usize = 16 << 10;
 impl Shelf {
     /// Puts `bytes` down. They must be fewer than 2^31 in all: large replies have a chain of
     /// their own.
+    #[cfg_attr(small, optimize(speed))]
     pub fn put(&mut self, pool: &BufferPool, bytes: &[u8]) -> ShelfRange {
         let buffer = self.buffer.get_or_insert_with(|| pool.take(bytes.len()));
         buffer.reserve(bytes.len());
@@ -36,6 +37,7 @@ impl Shelf {
     }
 
     /// What lies at `range`.
+    #[cfg_attr(small, optimize(speed))]
     pub fn at(&self, range: ShelfRange) -> &[u8] {
         let start = range.start as usize;
         self.buffer

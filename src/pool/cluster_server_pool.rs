@@ -10,8 +10,6 @@
 //! server.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
-use std::collections::btree_map::{BTreeMap, Entry};
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +21,7 @@ use super::slot::{SLOTS, Slot};
 use super::topology::{SlotTable, Topology};
 use crate::base::address::Address;
 use crate::base::order;
+use crate::base::sorted_map::{SortedMap, SortedSet};
 
 /// What an answer to CLUSTER NODES led to.
 #[derive(Debug)]
@@ -143,7 +142,7 @@ impl Topology {
         if served == 0 {
             return Ok(());
         }
-        let known: BTreeSet<&str> = self.servers().filter_map(|server| server.node_id()).collect();
+        let known: SortedSet<&str> = self.servers().filter_map(|server| server.node_id()).collect();
         let is_listed = self.server(asked).is_some_and(|server| server.is_static);
         let is_strange = !nodes.iter().any(|node| known.contains(&*node.id));
         if is_strange && !is_listed && !known.is_empty() {
@@ -212,7 +211,7 @@ struct Refresh<'a> {
     /// The lines that mean somebody, and whom.
     nodes: Vec<Node<'a>>,
     /// Who is meant by some line already.
-    taken: BTreeMap<ServerId, usize>,
+    taken: SortedMap<ServerId, usize>,
     notes: Vec<Note>,
 }
 
@@ -235,7 +234,7 @@ impl<'a> Refresh<'a> {
             draft: old.draft(),
             asked,
             nodes: Vec::new(),
-            taken: BTreeMap::new(),
+            taken: SortedMap::new(),
             notes: Vec::new(),
         };
         for line in lines {
@@ -263,7 +262,7 @@ impl<'a> Refresh<'a> {
     /// node must not create it anew.
     fn match_nodes(&mut self) {
         let old = self.old;
-        let ids: BTreeSet<&str> = self.nodes.iter().map(|node| &*node.line.id).collect();
+        let ids: SortedSet<&str> = self.nodes.iter().map(|node| &*node.line.id).collect();
         let listed = |test: &dyn Fn(&Server) -> bool| {
             let mut servers = old.servers().filter(|server| server.is_static);
             servers.find(|server| test(server)).map(|server| server.id)
@@ -320,9 +319,9 @@ impl<'a> Refresh<'a> {
         for (index, node) in self.nodes.iter_mut().enumerate() {
             if node.server.is_none()
                 && let Some(id) = find(node)
-                && let Entry::Vacant(free) = self.taken.entry(id)
+                && !self.taken.contains_key(&id)
             {
-                free.insert(index);
+                self.taken.insert(id, index);
                 node.server = Some(id);
             }
         }
@@ -387,9 +386,9 @@ impl<'a> Refresh<'a> {
     fn regroup(&mut self) {
         let masters = self.masters();
         let ids = self.group_ids(&masters);
-        let names: BTreeMap<&str, &Node<'_>> =
+        let names: SortedMap<&str, &Node<'_>> =
             self.nodes.iter().map(|node| (&*node.line.id, node)).collect();
-        let mut groups: BTreeMap<ServerId, ServerGroup> = BTreeMap::new();
+        let mut groups: SortedMap<ServerId, ServerGroup> = SortedMap::new();
         for ((node, server), id) in masters.iter().zip(&ids) {
             let Some(id) = id else { continue };
             let mut group = ServerGroup::new(*id, &node.line.id);
@@ -415,7 +414,7 @@ impl<'a> Refresh<'a> {
         for group in groups.values_mut() {
             order::sort(&mut group.replicas);
         }
-        self.draft.groups = groups.into_values().collect();
+        self.draft.groups = groups.into_iter().map(|(_, group)| group).collect();
         self.draft.slots = Some(Arc::new(table));
     }
 
@@ -453,8 +452,10 @@ impl<'a> Refresh<'a> {
             let first = line.slots.iter().map(|range| *range.start()).min();
             (first.is_none(), first, &line.id)
         });
-        let mut used: BTreeSet<GroupId> = ids.iter().flatten().copied().collect();
-        used.extend(old.iter().map(|group| group.id));
+        let mut used: SortedSet<GroupId> = ids.iter().flatten().copied().collect();
+        for group in old {
+            used.insert(group.id);
+        }
         let mut free = (0..SlotTable::NO_GROUP).map(GroupId).filter(|id| !used.contains(id));
         for index in new {
             ids[index] = free.next();
@@ -501,7 +502,7 @@ fn become_contact(server: &mut Server) {
 }
 
 /// The master that a replica follows, maybe by way of other replicas.
-fn master_of(replica: &Node<'_>, nodes: &BTreeMap<&str, &Node<'_>>) -> Option<ServerId> {
+fn master_of(replica: &Node<'_>, nodes: &SortedMap<&str, &Node<'_>>) -> Option<ServerId> {
     const STEPS_MAX: usize = 8;
     let mut node = replica;
     for _ in 0..STEPS_MAX {
@@ -551,6 +552,8 @@ impl fmt::Display for Note {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::cluster_nodes_parser::parse_nodes;
     use super::super::cluster_nodes_samples as samples;
     use super::super::test_support::{address, cluster, cluster_conf, seed};

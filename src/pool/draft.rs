@@ -3,7 +3,7 @@
 //! The pools change servers, groups and the groups of slots; everything that choosing needs is
 //! derived from these here, once, so that no two parts of a topology can disagree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::server::{Role, Server, ServerId, Standing};
@@ -11,6 +11,7 @@ use super::server_group::{GroupId, Reader, Readers, ServerGroup};
 use super::topology::{SlotTable, Topology};
 use crate::base::address::Address;
 use crate::base::order;
+use crate::base::sorted_map::{SortedMap, SortedSet};
 
 /// What kind of server an id was given to: the same address can be listed as both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,10 +118,10 @@ impl Topology {
 
     /// Tells every server its group and its data centre.
     fn settle_servers(&mut self) {
-        let mut groups: BTreeMap<ServerId, (GroupId, Arc<str>)> = BTreeMap::new();
+        let mut groups: SortedMap<ServerId, (GroupId, Arc<str>)> = SortedMap::new();
         for group in &self.groups {
             for id in group.servers() {
-                groups.entry(id).or_insert_with(|| (group.id, Arc::clone(&group.name)));
+                groups.get_or_insert_with(id, || (group.id, Arc::clone(&group.name)));
             }
         }
         let nameless: Arc<str> = Arc::from("");
@@ -200,7 +201,7 @@ impl Topology {
 
     /// Lists the masters that have keys. The same server may be listed in two fixed groups.
     fn settle_scannable(&mut self) {
-        let mut seen = BTreeSet::new();
+        let mut seen = SortedSet::new();
         let is_cluster = self.is_cluster();
         let serving = self.groups.iter().filter(|group| group.slots > 0 || !is_cluster);
         let masters = serving.filter_map(|group| Some((group.id, group.master?)));
@@ -234,10 +235,11 @@ impl Topology {
             by_address.entry(server.address.clone()).or_insert(server.id);
         }
         // A host name that several nodes announce names none of them.
-        let mut names: BTreeMap<&Address, Option<ServerId>> = BTreeMap::new();
+        let mut names: SortedMap<&Address, Option<ServerId>> = SortedMap::new();
         for server in data() {
             if let Some(name) = &server.hostname {
-                names.entry(name).and_modify(|id| *id = None).or_insert(Some(server.id));
+                let is_taken = names.contains_key(&name);
+                names.insert(name, (!is_taken).then_some(server.id));
             }
         }
         let names: Vec<_> =

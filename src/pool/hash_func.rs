@@ -8,6 +8,7 @@
 /// Eight bytes are folded in at a time: table `k` says what a byte does to the sum when `k` more
 /// bytes follow it, so the eight look-ups do not wait for each other.
 #[must_use]
+#[cfg_attr(small, optimize(speed))]
 pub fn crc16(bytes: &[u8]) -> u16 {
     let mut sum = 0u16;
     let (eights, rest) = bytes.as_chunks::<8>();
@@ -95,6 +96,7 @@ pub fn atol(key: &[u8]) -> u64 {
 /// the whole key.
 #[must_use]
 #[inline]
+#[cfg_attr(small, optimize(speed))]
 pub fn tagged(key: &[u8], open: u8, close: u8) -> &[u8] {
     let Some(start) = position(key, open) else { return key };
     let inner = &key[start + 1..];
@@ -107,6 +109,7 @@ pub fn tagged(key: &[u8], open: u8, close: u8) -> &[u8] {
 /// Where a byte first is, looking at eight at a time: most keys have no tag, and every one is
 /// searched.
 #[inline]
+#[cfg_attr(small, optimize(speed))]
 fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
     let (eights, rest) = bytes.as_chunks::<8>();
     for (index, eight) in eights.iter().enumerate() {

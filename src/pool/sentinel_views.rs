@@ -9,15 +9,14 @@
 //!
 //! It asks nobody and reads no clock; groups are known by name.
 
-use std::collections::BTreeMap;
-
 use super::server::ServerId;
 use crate::base::address::Address;
+use crate::base::sorted_map::SortedMap;
 
 /// What the Sentinels have said about the masters.
 #[derive(Debug, Default)]
 pub struct SentinelViews {
-    groups: BTreeMap<Box<str>, View>,
+    groups: SortedMap<Box<str>, View>,
 }
 
 /// What is known of one group.
@@ -28,7 +27,7 @@ struct View {
     /// When that was last said to be another one, in microseconds of the monotonic clock.
     changed_us: u64,
     /// The last answer of each Sentinel, while it is fresh.
-    answers: BTreeMap<ServerId, Answer>,
+    answers: SortedMap<ServerId, Answer>,
 }
 
 #[derive(Debug)]
@@ -131,7 +130,7 @@ impl SentinelViews {
     }
 
     fn view(&mut self, group: &str) -> &mut View {
-        self.groups.entry(group.into()).or_default()
+        self.groups.get_or_insert_with(group.into(), View::default)
     }
 }
 

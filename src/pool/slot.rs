@@ -24,6 +24,7 @@ impl Slot {
     /// The slot of a key: its hash tag in `{}`, or all of it.
     #[must_use]
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn of_key(key: &[u8]) -> Slot {
         let sum = crc16_without(key, b'{').unwrap_or_else(|| sum_of_tagged(key));
         Slot(sum & 0x3FFF)

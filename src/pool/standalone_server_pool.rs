@@ -3,7 +3,6 @@
 //! Fixed groups are complete with this: the first server of each is its master, for ever. In a
 //! Sentinel pool it only says who may log in where, until a Sentinel has named them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::draft::Kind;
@@ -11,6 +10,7 @@ use super::rules::{Groups, Listed};
 use super::server::{Role, ServerId, Standing};
 use super::server_group::{GroupId, ServerGroup};
 use super::topology::{SlotTable, Topology};
+use crate::base::sorted_map::SortedSet;
 
 impl Topology {
     /// Makes the file's servers the seeds of this cluster. Those that are part of it stay so.
@@ -58,7 +58,7 @@ impl Topology {
     /// Takes servers out that neither the file nor any group names, and sends home those that only
     /// the file does.
     pub(super) fn drop_the_unnamed(&mut self) {
-        let named: BTreeSet<ServerId> = self
+        let named: SortedSet<ServerId> = self
             .groups
             .iter()
             .flat_map(|group| group.servers().chain(group.sentinels.iter().copied()))
@@ -98,7 +98,7 @@ impl Topology {
     /// Whoever the file does not list (any more) counts as discovered.
     fn forget_listing(&mut self, listed: &[ServerId]) {
         let rules = Arc::clone(&self.rules);
-        let listed: BTreeSet<ServerId> = listed.iter().copied().collect();
+        let listed: SortedSet<ServerId> = listed.iter().copied().collect();
         for server in self.servers.iter_mut().flatten() {
             if !listed.contains(&server.id) {
                 let server = Arc::make_mut(server);

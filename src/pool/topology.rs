@@ -209,6 +209,7 @@ impl Topology {
     /// The master that owns a slot.
     #[must_use]
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn master_of_slot(&self, slot: Slot) -> Option<ServerId> {
         let master = self.slots.as_ref()?.masters[slot.index()];
         (master != SlotTable::NOBODY).then_some(ServerId(master))
@@ -217,6 +218,7 @@ impl Topology {
     /// Where a key belongs.
     #[must_use]
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn place(&self, key: &[u8]) -> Place {
         match &self.rules.shape {
             Shape::Cluster { .. } => Place::Slot(Slot::of_key(key)),
@@ -264,6 +266,7 @@ impl Topology {
     ///
     /// [`NoServer`] says what is missing.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn choose(
         &self,
         place: Place,

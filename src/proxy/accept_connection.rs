@@ -190,6 +190,7 @@ impl AcceptConnection {
 
     /// Takes a place in line for the reply to the next request, and returns its number.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn expect(&mut self) -> u32 {
         let sequence = self.first.wrapping_add(u32::try_from(self.pending.len()).unwrap_or(0));
         self.pending.push_back(Pending::Waiting);
@@ -298,6 +299,7 @@ impl AcceptConnection {
 
     /// The reply, or the last piece of it, to request `sequence` has come.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     pub fn answer(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) {
         if sequence == self.first
             && let Some(Pending::Waiting) = self.pending.front()
@@ -485,6 +487,7 @@ impl AcceptConnection {
     }
 
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     fn next_in_line(&mut self) -> Option<Pending> {
         let first = self.pending.pop_front()?;
         self.first = self.first.wrapping_add(1);

@@ -189,6 +189,7 @@ impl ConnectConnection {
     }
 
     /// The same, for whoever is in no hurry.
+    #[cfg_attr(small, optimize(speed))]
     pub fn send(&mut self, pool: &BufferPool, request: &[u8], ticket: Ticket) {
         self.send_now(pool, request, ticket);
     }
@@ -375,6 +376,7 @@ impl Ticket {
 
 impl Awaiting {
     /// What is needed to send it for the first time, when nothing of it was sent.
+    #[cfg_attr(small, optimize(speed))]
     pub fn ticket(&self) -> Ticket {
         Ticket { hops: self.hops, ..self.again() }
     }

@@ -4,7 +4,6 @@
 //! Who owns a slot only servers know, so one of them is asked, within a bounded time; if none
 //! answers, that is said. Nothing is sent that changes anything, and least of all the request.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::ask::ask;
@@ -12,6 +11,7 @@ use super::auth::{Authority, IdentityId, Verdict};
 use super::replies;
 use crate::base::address::Address;
 use crate::base::random::Random;
+use crate::base::sorted_map::SortedMap;
 use crate::conf::{AuthorityConf, Conf};
 use crate::pool::{
     GroupId, HostChoice, NoServer, Peer, Place, Role, Server, ServerId, Topology, master_address,
@@ -237,11 +237,11 @@ impl Explainer<'_> {
     }
 
     /// The places of keys, each once, with the keys there.
-    fn places<'k>(&self, keys: &[&'k [u8]]) -> BTreeMap<String, (Place, Vec<&'k [u8]>)> {
-        let mut places = BTreeMap::new();
+    fn places<'k>(&self, keys: &[&'k [u8]]) -> SortedMap<String, (Place, Vec<&'k [u8]>)> {
+        let mut places = SortedMap::new();
         for key in keys {
             let place = self.topology.place(key);
-            let entry = places.entry(format!("{place:?}")).or_insert((place, Vec::new()));
+            let entry = places.get_or_insert_with(format!("{place:?}"), || (place, Vec::new()));
             entry.1.push(*key);
         }
         places
@@ -355,10 +355,10 @@ impl Explainer<'_> {
     /// Which servers a request for this place is sent to, and how often.
     fn draw(&self, place: Place, master: bool) -> Result<Vec<(ServerId, u32)>, NoServer> {
         let mut random = Random::new(1);
-        let mut drawn = BTreeMap::new();
+        let mut drawn = SortedMap::new();
         for _ in 0..TRIES {
             let server = self.topology.choose(place, master, |_| 0, &mut random)?;
-            *drawn.entry(server).or_insert(0) += 1;
+            *drawn.get_or_insert_with(server, || 0) += 1;
         }
         Ok(drawn.into_iter().collect())
     }

@@ -256,6 +256,7 @@ impl Handler {
     /// # Errors
     ///
     /// When the multiplexor itself fails.
+    #[cfg_attr(small, optimize(speed))]
     pub fn turn(&mut self) -> io::Result<bool> {
         let sleep_us = self.sleep_us();
         self.multiplexor.wait(&mut self.events, sleep_us)?;
@@ -318,6 +319,7 @@ impl Handler {
         self.deadlines.next_us()
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn sleep_us(&self) -> Option<u64> {
         if !(self.eager_clients.is_empty() && self.eager_links.is_empty()) {
             return Some(0);
@@ -328,6 +330,7 @@ impl Handler {
         }
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn take_event(&mut self, event: &Event) {
         match event.token {
             WAKER => self.read_mail(),
@@ -341,6 +344,8 @@ impl Handler {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn read_mail(&mut self) {
         for mail in self.shared.handlers[self.index].collect() {
             match mail {
@@ -364,6 +369,7 @@ impl Handler {
     }
 
     /// Takes over what others have changed: for the price of two loads when nothing was.
+    #[cfg_attr(small, optimize(speed))]
     fn catch_up(&mut self) {
         if self.shared.current.version() != self.topology.version() {
             self.follow_topology();
@@ -380,6 +386,7 @@ impl Handler {
 
     /// Writes what the turn has gathered. A lost link answers its clients, so links go first,
     /// and again while there is more.
+    #[cfg_attr(small, optimize(speed))]
     fn finish_turn(&mut self) {
         if self.insight.monitors.have_news() {
             self.share_lines();
@@ -400,6 +407,7 @@ impl Handler {
     }
 
     /// Writes what clients are owed by now.
+    #[cfg_attr(small, optimize(speed))]
     fn flush_clients(&mut self) {
         let mut clients = 0;
         while let Some(id) = self.busy_clients.get(clients) {
@@ -411,6 +419,7 @@ impl Handler {
 
     /// Puts a client on the list of those to look after before the turn ends.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn list_client(&mut self, id: ClientId) {
         if let Some(client) = self.clients.get_mut(id)
             && !client.listed
@@ -421,6 +430,7 @@ impl Handler {
     }
 
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn list_link(&mut self, id: LinkId) {
         if let Some(link) = self.links.get_mut(id)
             && !link.listed
@@ -431,6 +441,7 @@ impl Handler {
     }
 
     /// The reply, or the end of it, to one request of a client.
+    #[cfg_attr(small, optimize(speed))]
     fn answer(&mut self, id: ClientId, sequence: u32, reply: &[u8]) {
         // Whoever asked may have left; then the reply goes nowhere.
         if let Some(client) = self.clients.get_mut(id) {

@@ -7,9 +7,9 @@
 //! of its group, counted since the start, a cursor is for; they are zero while it is the first,
 //! and the highest bit always is, for clients that take cursors for signed numbers.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use crate::base::sorted_map::SortedMap;
 use crate::pool::{GroupId, ServerId, Topology};
 
 /// Where a client is in its iteration.
@@ -72,7 +72,7 @@ pub struct MasterGenerations(Mutex<Seen>);
 struct Seen {
     /// The topology that was looked at last.
     version: Option<u64>,
-    groups: BTreeMap<GroupId, (ServerId, u8)>,
+    groups: SortedMap<GroupId, (ServerId, u8)>,
 }
 
 impl MasterGenerations {
@@ -84,7 +84,7 @@ impl MasterGenerations {
         }
         seen.version = Some(topology.version());
         for (group, master) in topology.scannable() {
-            let (known, generation) = seen.groups.entry(*group).or_insert((*master, 0));
+            let (known, generation) = seen.groups.get_or_insert_with(*group, || (*master, 0));
             if known != master {
                 *known = *master;
                 // Once it was another, it is never again as if it had always been the first.

@@ -3,8 +3,9 @@
 //! Bounded in number and in bytes; who was not used for the longest time goes first. Servers say
 //! what a script's digest is, and nothing here computes one.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::sorted_map::SortedMap;
 
 /// The SHA1 of a script, in lower case, as EVALSHA names it.
 type Digest = [u8; 40];
@@ -15,7 +16,7 @@ pub struct ScriptCache(Mutex<Scripts>);
 
 #[derive(Default)]
 struct Scripts {
-    by_digest: BTreeMap<Digest, Script>,
+    by_digest: SortedMap<Digest, Script>,
     bytes: usize,
     /// Counts uses.
     now: u64,

@@ -5,14 +5,13 @@
 //! and the last one completes the whole. An error in any part is the reply of the whole: half an
 //! answer is no answer. What else is to be done with the replies then, [`Purpose`] says.
 
-use std::collections::BTreeMap;
-
 use super::handler::Introduction;
 use super::info::Report;
 use super::lane::Lane;
 use super::merge;
 use super::request::{ClientId, Ticket};
 use super::subscriptions::Kind;
+use crate::base::sorted_map::SortedMap;
 use crate::pool::{GroupId, Place, ServerId};
 use crate::resp::command::{Listing, Merge};
 use crate::resp::reply::Reply;
@@ -35,7 +34,7 @@ pub struct Whole {
     has_error: bool,
     memory: Memory,
     // Large replies, by part: they come in pieces, and those of different parts interleaved.
-    pieces: BTreeMap<u32, Vec<u8>>,
+    pieces: SortedMap<u32, Vec<u8>>,
     order: Order,
 }
 
@@ -165,6 +164,7 @@ impl Whole {
         Whole::with_order(client, sequence, Merge::Same, 1, order, Memory::default())
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn with_order(
         client: ClientId,
         sequence: u32,
@@ -185,7 +185,7 @@ impl Whole {
             missing: parts,
             has_error: false,
             memory,
-            pieces: BTreeMap::new(),
+            pieces: SortedMap::new(),
             order,
         }
     }
@@ -208,7 +208,7 @@ impl Whole {
     pub fn answer_piece(&mut self, part: u32, piece: &[u8]) {
         if (part as usize) < self.memory.parts.len() {
             self.has_error = true;
-            self.pieces.entry(part).or_default().extend_from_slice(piece);
+            self.pieces.get_or_insert_with(part, Vec::new).extend_from_slice(piece);
         }
     }
 
@@ -219,6 +219,7 @@ impl Whole {
 
     /// The reply to one part, or the end of it, has come. True when it was the last one missing.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn answer(&mut self, part: u32, reply: &[u8]) -> bool {
         if self.pieces.is_empty() {
             self.put(part, reply);
@@ -233,6 +234,7 @@ impl Whole {
     }
 
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn put(&mut self, part: u32, reply: &[u8]) {
         self.has_error |= matches!(reply.first(), Some(b'-' | b'!'));
         let Memory { parts, replies, .. } = &mut self.memory;
@@ -267,6 +269,7 @@ impl Whole {
     }
 
     /// Writes the one reply that the parts make.
+    #[cfg_attr(small, optimize(speed))]
     pub fn merge_into(&self, reply: &mut Vec<u8>) {
         if let Some(error) = self.error() {
             reply.extend_from_slice(error);
@@ -324,6 +327,7 @@ impl Whole {
         }
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn reply_of(&self, part: u32) -> &[u8] {
         if !self.pieces.is_empty()
             && let Some(pieces) = self.pieces.get(&part)

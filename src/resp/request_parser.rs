@@ -144,6 +144,7 @@ impl RequestParser {
     /// The bytes are not a request that Redis would accept, or exceed a limit.
     // In the one loop that takes requests; by itself the compiler leaves it apart.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     pub fn feed(
         &mut self,
         new: &[u8],
@@ -179,6 +180,7 @@ impl RequestParser {
     /// # Errors
     /// As [`RequestParser::feed`] says.
     #[inline(never)]
+    #[cfg_attr(small, optimize(speed))]
     pub fn feed_piece(
         &mut self,
         new: &[u8],
@@ -406,6 +408,7 @@ impl Number {
     }
 
     /// Takes one byte; the number, when the line is complete. A negative count is given as 0.
+    #[cfg_attr(small, optimize(speed))]
     fn take(
         &mut self,
         byte: u8,
@@ -448,6 +451,7 @@ impl Number {
         }
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn push(&mut self, digit: u8) {
         self.value = self.value.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
     }
@@ -550,6 +554,7 @@ impl Arguments {
     /// Notes where the arguments of `message` are. It is a request that the parser found, or
     /// the beginning of one: then the arguments that are whole are noted. A line of words is
     /// decoded and rewritten.
+    #[cfg_attr(small, optimize(speed))]
     pub fn index(&mut self, message: &[u8]) {
         self.clear();
         if message.first().is_some_and(|&byte| byte != b'*') {
@@ -591,6 +596,7 @@ impl Arguments {
     /// Where argument `i` is in its message; an empty range if there is no such argument.
     #[inline]
     #[must_use]
+    #[cfg_attr(small, optimize(speed))]
     pub fn range(&self, i: usize) -> Range<usize> {
         match self.spans[..self.count].get(i) {
             Some(span) => span.start as usize..span.end as usize,
@@ -602,6 +608,7 @@ impl Arguments {
     /// request is [`Arguments::rewritten`].
     #[inline]
     #[must_use]
+    #[cfg_attr(small, optimize(speed))]
     pub fn of<'a>(&self, message: &'a [u8], i: usize) -> &'a [u8] {
         message.get(self.range(i)).unwrap_or_default()
     }
@@ -609,6 +616,7 @@ impl Arguments {
     /// Where argument `i` is with its `$length\r\n` and its line end, so that it can be copied into
     /// another request as it is.
     #[must_use]
+    #[cfg_attr(small, optimize(speed))]
     pub fn encoded_range(&self, i: usize) -> Range<usize> {
         if i >= self.count {
             return 0..0;
@@ -652,6 +660,7 @@ impl Arguments {
         Some(end)
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn push(&mut self, span: Span) {
         match self.spans.get_mut(self.count) {
             Some(free) => *free = span,
@@ -693,6 +702,7 @@ pub fn announced(message: &[u8]) -> Option<usize> {
 }
 
 /// A header of any length, as the parser lets through.
+#[cfg_attr(small, optimize(speed))]
 fn any_header(bytes: &[u8], marker: u8) -> Option<(usize, usize)> {
     if let Some(short) = head(bytes).and_then(|word| header(word, marker)) {
         return Some(short);

@@ -101,6 +101,7 @@ impl ResponseParser {
     /// The bytes are not a reply.
     // In the one loop that takes replies; by itself the compiler leaves it apart.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     pub fn feed(&mut self, new: &[u8]) -> Result<Option<usize>, ReplyError> {
         if self.fed == 0
             && let Some(end) = ordinary(new)
@@ -130,6 +131,7 @@ impl ResponseParser {
     /// # Errors
     /// The bytes are not a reply.
     #[inline(never)]
+    #[cfg_attr(small, optimize(speed))]
     pub fn feed_piece(&mut self, new: &[u8]) -> Result<Option<usize>, ReplyError> {
         if self.fed == 0 {
             self.left = 1;

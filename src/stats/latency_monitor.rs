@@ -152,6 +152,7 @@ struct BucketCounter {
 
 impl BucketCounter {
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn add(&self, elapsed_us: u64) {
         self.count.add(1);
         self.sum_us.add(elapsed_us);
@@ -215,6 +216,7 @@ impl LatencyTotals {
     }
 
     /// Adds what one writer has counted until now, if it follows the same set.
+    #[cfg_attr(small, optimize(speed))]
     pub fn add(&mut self, latencies: &Latencies) {
         if Arc::ptr_eq(&self.set, &latencies.set) {
             for (total, counter) in self.buckets.iter_mut().zip(&latencies.buckets) {

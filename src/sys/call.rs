@@ -8,6 +8,7 @@ pub(super) fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// The error behind a -1, or how many bytes went through.
+#[cfg_attr(small, optimize(speed))]
 pub(super) fn check_size(answer: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(answer).map_err(|_| io::Error::last_os_error())
 }

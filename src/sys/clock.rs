@@ -13,6 +13,7 @@ const CYCLE_S: i64 = (28 * 365 + 7) * 86_400;
 const CYCLE_YEARS: i32 = 28;
 
 /// Microseconds on a clock that only goes forward, since a moment that means nothing.
+#[cfg_attr(small, optimize(speed))]
 pub fn monotonic_us() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` outlives the call. The clock exists everywhere, so the call cannot fail.

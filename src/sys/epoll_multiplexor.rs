@@ -91,6 +91,7 @@ impl Multiplexor {
     /// # Errors
     ///
     /// None that a correct program can meet.
+    #[cfg_attr(small, optimize(speed))]
     pub fn wait(&self, events: &mut Vec<Event>, timeout_us: Option<u64>) -> io::Result<()> {
         events.clear();
         let mut buffer = self.buffer.borrow_mut();

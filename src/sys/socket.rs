@@ -30,6 +30,7 @@ impl Socket {
     /// # Errors
     ///
     /// The connection is broken.
+    #[cfg_attr(small, optimize(speed))]
     pub fn read(&self, room: &mut [u8]) -> io::Result<Progress> {
         debug_assert!(!room.is_empty(), "the end could not be told from no room");
         let fd = self.0.as_raw_fd();
@@ -46,6 +47,7 @@ impl Socket {
     /// # Errors
     ///
     /// The connection is broken.
+    #[cfg_attr(small, optimize(speed))]
     pub fn write(&self, bytes: &[u8]) -> io::Result<Progress> {
         let fd = self.0.as_raw_fd();
         let outcome = progress(retry(|| check_size(transfer::send(fd, bytes))));
@@ -167,6 +169,7 @@ impl AsFd for Socket {
     }
 }
 
+#[cfg_attr(small, optimize(speed))]
 fn progress(moved: io::Result<usize>) -> io::Result<Progress> {
     match moved {
         Ok(size) => Ok(Progress::Moved(size)),

@@ -7,6 +7,7 @@
 use std::os::fd::RawFd;
 
 /// `recv` without flags: how many bytes came, or -1 and `errno`.
+#[cfg_attr(small, optimize(speed))]
 pub(in crate::sys) fn receive(fd: RawFd, room: &mut [u8]) -> libc::ssize_t {
     let (start, size) = (room.as_mut_ptr(), room.len());
     let nobody = std::ptr::null_mut::<libc::c_void>();
@@ -17,6 +18,7 @@ pub(in crate::sys) fn receive(fd: RawFd, room: &mut [u8]) -> libc::ssize_t {
 }
 
 /// `send` that never signals: how many bytes went, or -1 and `errno`.
+#[cfg_attr(small, optimize(speed))]
 pub(in crate::sys) fn send(fd: RawFd, bytes: &[u8]) -> libc::ssize_t {
     let (start, size) = (bytes.as_ptr(), bytes.len());
     let (flags, nobody) = (libc::MSG_NOSIGNAL, std::ptr::null::<libc::c_void>());

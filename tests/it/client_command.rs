@@ -64,6 +64,9 @@ fn what_is_wrong_is_told_as_a_server_tells_it() {
     if original_differs(MISSING) {
         return;
     }
+    if !server_has(7, 0) {
+        return eprintln!("skipped: older servers have other words and fewer sub-commands");
+    }
     let (server, proxy) = one_server();
     let (mut direct, mut proxied) = (server.client(), proxy.client());
     for line in [
@@ -342,12 +345,14 @@ fn a_client_may_be_killed_in_every_way() {
     expect_lost(&mut one);
     expect_lost(&mut two);
     let [mut one, mut two] = pair();
-    wait_until(SOON, "they are a second old", || own(&mut one, "age") != "0");
+    for other in [&mut one, &mut two] {
+        wait_until(SOON, "both are old", || own(other, "age").parse::<u32>().unwrap() >= 3);
+    }
     let young = proxy.client().line("CLIENT ID").number();
     assert!(young > 0);
     let mut young = proxy.client();
     assert_eq!(young.line("PING"), simple("PONG"));
-    assert!(client.line("CLIENT KILL MAXAGE 1").number() >= 2);
+    assert!(client.line("CLIENT KILL MAXAGE 3").number() >= 2);
     expect_lost(&mut one);
     expect_lost(&mut two);
     assert_eq!(young.line("PING"), simple("PONG"));

@@ -150,3 +150,29 @@ fn the_sample_files_are_accepted() {
         Command::new(binary()).arg("-t").arg(&sample).output().expect("the program under test");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+/// As with `predixy -t file | head -1`: that is not a reason to end with a panic.
+#[test]
+fn whoever_closes_its_output_keeps_it_from_nothing() {
+    if original_differs("has no -t") {
+        return;
+    }
+    let scratch = Scratch::new("unread");
+    let good = scratch.write("good.conf", &shared_cluster().conf());
+    let bad = scratch.write("bad.conf", "Nonsense 1\n");
+    let (good, bad) = (good.to_str().unwrap(), bad.to_str().unwrap());
+    for (arguments, code) in [
+        (&["-t", good][..], 0),
+        (&["-t", bad], 1),
+        (&["--explain", good, "GET", "a"], 0),
+        (&["-h"], 0),
+        (&[bad], 1),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(binary());
+        command.args(arguments).stdout(writer.try_clone().expect("a second end")).stderr(writer);
+        let status = command.status().expect("the program under test");
+        assert_eq!(status.code(), Some(code), "{arguments:?} ends with {status}");
+    }
+}

@@ -464,6 +464,11 @@ impl Plan {
         self.changes_roles() || self.deeds.iter().any(|deed| moves.contains(deed))
     }
 
+    /// Whether the network carries little, so that much of what is published would clog it.
+    pub fn is_narrow(&self) -> bool {
+        *self.platform.capacity.start() < 1_000
+    }
+
     /// Whether who is subscribed may miss messages: other servers tell them than before, or some
     /// do not.
     pub fn may_miss_messages(&self) -> bool {

@@ -135,11 +135,7 @@ impl Run {
         slots.dedup();
         let proxy = Endpoint::Ip(PROXY.parse().expect("an address"));
         Run {
-            neighbour: Neighbour::new(
-                clients.iter().map(|client| &client.ledger),
-                plan.neighbour_us,
-                plan.has_channels,
-            ),
+            neighbour: Neighbour::new(clients.iter().map(|client| &client.ledger), &plan),
             script: Script::new(slots, &plan),
             plan,
             random,
@@ -283,7 +279,7 @@ impl Run {
         self.neighbour.publish_everywhere(&mut self.model);
         let missing =
             |run: &mut Run| run.clients.iter().find_map(|client| client.missing(&run.model));
-        let done = self.until(10 * SECOND, |run| missing(run).is_none());
+        let done = self.until(PATIENCE_US, |run| missing(run).is_none());
         assert!(done, "{}", missing(self).unwrap_or_default());
         let done = self.until(10 * SECOND, |run| run.useless_topic().is_none());
         assert!(done, "nobody needs {:?} any more", self.useless_topic());

@@ -127,6 +127,7 @@ impl Request<'_> {
     }
 
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn ticket(&self, now_us: u64) -> Ticket {
         Ticket {
             origin: Origin::Client { client: self.client, sequence: self.sequence },
@@ -142,6 +143,7 @@ impl Request<'_> {
 impl Handler {
     /// Takes one complete request of a client.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn dispatch(
         &mut self,
         commands: &CommandTable,
@@ -316,6 +318,7 @@ impl Handler {
 
     /// Every fate of a request that is permitted.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     fn take(&mut self, request: Request<'_>) -> Taken {
         let Request { client: id, sequence, is_watching, command, arguments, message, .. } =
             request;
@@ -400,11 +403,13 @@ impl Handler {
     }
 
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn forward_by_first_argument(&mut self, request: &Request<'_>) {
         let place = self.topology.place(request.argument(1));
         self.forward_to_place(place, request);
     }
 
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn forward_by_keys(&mut self, request: &Request<'_>) {
         let (client, sequence) = (request.client, request.sequence);
         match self.place_of_keys(request) {
@@ -460,6 +465,7 @@ impl Handler {
     }
 
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn forward_to_place(&mut self, place: Place, request: &Request<'_>) {
         let (mut master, mut is_pinned) = (request.needs_master(), request.from_master);
         if self.read_your_writes_us > 0 {
@@ -517,6 +523,7 @@ impl Handler {
     }
 
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     fn forward(&mut self, server: ServerId, request: &Request<'_>) {
         let ticket = request.ticket(self.now_us);
         let (client, sequence) = (request.client, request.sequence);
@@ -526,6 +533,7 @@ impl Handler {
     }
 
     /// Divides a request by key, one part for each place that its keys live in.
+    #[cfg_attr(small, optimize(speed))]
     fn divide(&mut self, merge: Merge, request: &Request<'_>) {
         if request.arguments.count() > KEYS_KEPT && !self.may_divide(request) {
             return;
@@ -708,6 +716,7 @@ impl Handler {
 
     /// The server for one request to a place.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn choose(&mut self, place: Place, master: bool) -> Result<ServerId, NoServer> {
         let Handler { topology, random, pools, links, .. } = self;
         let pending = |server: ServerId| pending_at(server, pools, links);

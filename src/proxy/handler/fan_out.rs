@@ -147,6 +147,7 @@ impl Handler {
 
     /// The reply, or the end of it, to one part of a request; `server` is who gave it.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn answer_part(
         &mut self,
         id: WholeId,
@@ -166,6 +167,7 @@ impl Handler {
     }
 
     /// All parts of a request are answered, or nobody waits for the rest.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn complete(&mut self, id: WholeId) {
         let Some(mut whole) = self.wholes.remove(id) else { return };
         if let Some(client) = self.clients.get_mut(whole.client) {
@@ -186,6 +188,7 @@ impl Handler {
     }
 
     /// Gives a client what the parts make.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn answer_merged(&mut self, whole: Whole) {
         let (client, sequence) = (whole.client, whole.sequence);
         if whole.held_bytes() >= LARGE {

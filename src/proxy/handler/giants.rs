@@ -29,6 +29,7 @@ impl Handler {
 
     /// Whether a request travels on a link of its own.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn goes_alone(&mut self, message: Message<'_>, origin: Origin) -> bool {
         message.bytes.len() >= ELEPHANT
             || (!self.giants.is_empty() && self.giant_goes_alone(message.bytes, origin))

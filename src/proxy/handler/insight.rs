@@ -222,6 +222,7 @@ impl Handler {
         self.insight.budget = if is_watching { -1 } else { self.insight.sample_budget };
     }
 
+    #[inline(never)]
     fn sample_request(&mut self, request: &Request<'_>, size: u64) {
         let insight = &mut self.insight;
         insight.turn(self.now_us);
@@ -276,6 +277,7 @@ impl Handler {
 
     /// Takes a sample of reply `number` of those to come, of which these bytes are here; the gap
     /// was over at `at`. Where the next gap is over.
+    #[inline(never)]
     fn sample_reply(&mut self, id: LinkId, number: usize, came: Range<usize>, at: usize) -> usize {
         let Handler { insight, links, settings, arguments_again, .. } = self;
         let Insight { reply_gap, random, by_bytes, keys, .. } = insight;

@@ -109,6 +109,8 @@ impl Handler {
     }
 
     /// Stops taking requests, finishes what is in flight, lets the clients go.
+    #[cold]
+    #[inline(never)]
     pub(super) fn drain(&mut self) {
         self.draining = true;
         self.resume();
@@ -138,6 +140,7 @@ impl Handler {
         }
     }
 
+    #[inline(never)]
     pub(super) fn accept(&mut self, listener: usize) {
         if !self.has_room_for_clients() {
             return self.pause_listening();
@@ -217,6 +220,7 @@ impl Handler {
         self.watch_headers(intake);
     }
 
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn take_client_event(&mut self, id: ClientId, event: &Event) {
         let Some(client) = self.clients.get_mut(id) else { return };
         if event.writable && !client.outbox.is_empty() {
@@ -235,6 +239,7 @@ impl Handler {
     }
 
     /// Goes on with those who were not read to the end, or not read at all, last turn.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn read_eager_clients(&mut self) {
         if self.eager_clients.is_empty() {
             return;
@@ -253,6 +258,7 @@ impl Handler {
         mem::forget(taken);
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn read_client(&mut self, id: ClientId) {
         // Taken out for the time of reading, so that requests can be handled where they lie.
         let Some(mut reader) = self.reader.take() else { return };
@@ -280,6 +286,7 @@ impl Handler {
     }
 
     /// Takes the requests that lie ready, or reads once, `most` bytes or less, and takes what came.
+    #[cfg_attr(small, optimize(speed))]
     fn read_client_once(&mut self, reader: &mut Reader, id: ClientId, most: usize) -> Next {
         let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
         if client.intake != Intake::Open {
@@ -330,6 +337,7 @@ impl Handler {
 
     /// Handles the requests in `scratch[..total]`, of which the parser knows the first `fed`
     /// bytes, and puts away what is left.
+    #[cfg_attr(small, optimize(speed))]
     fn take_requests(
         &mut self,
         reader: &mut Reader,
@@ -404,6 +412,7 @@ impl Handler {
     }
 
     /// Reads more of a large request straight into its own buffer.
+    #[inline(never)]
     fn read_large(&mut self, reader: &mut Reader, id: ClientId) -> Next {
         let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
         let Some(inbox) = &mut client.inbox else { return Next::Enough };
@@ -491,6 +500,7 @@ impl Handler {
     }
 
     /// Handles a large request; if it travels on a link of its own, what comes after it waits.
+    #[inline(never)]
     fn dispatch_large(&mut self, reader: &mut Reader, id: ClientId, request: Buffer) {
         let Reader { settings, arguments, .. } = reader;
         arguments.index(request.filled());
@@ -513,6 +523,7 @@ impl Handler {
     }
 
     /// The client has closed its side. It still gets what it is owed.
+    #[inline(never)]
     pub(super) fn client_ended(&mut self, id: ClientId) -> Next {
         if let Some(client) = self.clients.get_mut(id) {
             client.readable = false;
@@ -526,6 +537,7 @@ impl Handler {
 
     /// Whether somebody who is not read from is still there, as far as it can be told without
     /// reading what it says.
+    #[inline(never)]
     fn watch_for_hang_up(&mut self, reader: &mut Reader, id: ClientId) -> Next {
         let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
         if client.intake == Intake::Closed && client.readable && !client.ended {
@@ -545,6 +557,8 @@ impl Handler {
     }
 
     /// Says what is wrong, after the replies to what was right, and takes no more.
+    #[cold]
+    #[inline(never)]
     fn protocol_error(&mut self, id: ClientId, error: &ProtocolError) {
         let Some(client) = self.clients.get_mut(id) else { return };
         log_notice!(
@@ -564,6 +578,7 @@ impl Handler {
     }
 
     /// Sends a client what is ready for it; ends it when nothing is left to be done for it.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn flush_client(&mut self, id: ClientId) {
         let Some(client) = self.clients.get_mut(id) else { return };
         client.listed = false;

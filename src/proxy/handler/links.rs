@@ -50,6 +50,7 @@ impl Handler {
     /// The reply that says that there is no connection: nothing was sent then.
     // By itself the compiler leaves it apart: 40 instructions of each request.
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn send(
         &mut self,
         server: ServerId,
@@ -89,6 +90,7 @@ impl Handler {
 
     /// The link that the requests of a lane travel on to a server; opened if there is none.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn shared_link(&mut self, server: ServerId, lane: Lane) -> Option<LinkId> {
         let open = self.pools.get(server.index()).and_then(|pool| pool.shared(lane));
         match open {
@@ -121,6 +123,8 @@ impl Handler {
 
     /// Opens the link that the requests of a lane travel on to a server, also to one that
     /// has failed.
+    #[cold]
+    #[inline(never)]
     pub(super) fn open_shared_link(&mut self, server: ServerId, lane: Lane) -> Option<LinkId> {
         let link = self.open_link(server, lane)?;
         self.pools[server.index()].share(lane, link);
@@ -274,6 +278,8 @@ impl Handler {
     }
 
     /// A host name has been looked up for a link.
+    #[cold]
+    #[inline(never)]
     pub(super) fn resolved(&mut self, id: LinkId, addresses: io::Result<Vec<SocketAddr>>) {
         let Some(link) = self.links.get_mut(id) else { return };
         if !matches!(link.state, LinkState::Resolving { .. }) {
@@ -291,6 +297,8 @@ impl Handler {
     }
 
     /// Tries the next address of a server; `error` is how the one before went.
+    #[cold]
+    #[inline(never)]
     pub(super) fn connect_next(&mut self, id: LinkId, mut error: io::Error) {
         loop {
             let Some(link) = self.links.get_mut(id) else { return };
@@ -332,6 +340,7 @@ impl Handler {
         }
     }
 
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn take_link_event(&mut self, id: LinkId, event: &Event) {
         let Some(link) = self.links.get(id) else { return };
         if matches!(link.state, LinkState::Connecting { .. }) {
@@ -347,6 +356,8 @@ impl Handler {
     }
 
     /// The kernel has finished connecting, well or not.
+    #[cold]
+    #[inline(never)]
     fn has_connected(&mut self, id: LinkId) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
         let Some(socket) = &link.socket else { return false };
@@ -375,6 +386,7 @@ impl Handler {
     }
 
     /// Sends what waits.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn flush_link(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
         link.listed = false;
@@ -407,6 +419,7 @@ impl Handler {
         }
     }
 
+    #[cfg_attr(small, optimize(speed))]
     fn read_link(&mut self, id: LinkId, hung_up: bool) {
         // Taken out for the time of reading, so that replies can be handled where they lie.
         let Some(mut reader) = self.reader.take() else { return };
@@ -424,6 +437,7 @@ impl Handler {
     }
 
     /// Goes on with links that were not read to the end last turn.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn read_eager_links(&mut self) {
         if self.eager_links.is_empty() {
             return;
@@ -435,6 +449,7 @@ impl Handler {
     }
 
     /// Reads once and takes the replies that came. True when there may be more.
+    #[cfg_attr(small, optimize(speed))]
     fn read_link_once(&mut self, reader: &mut Reader, id: LinkId, hung_up: bool) -> bool {
         let scratch = &mut reader.scratch;
         let Some(link) = self.links.get_mut(id) else { return false };
@@ -479,6 +494,7 @@ impl Handler {
 
     /// Handles the replies in `scratch[..total]`, of which the parser knows the first `fed`
     /// bytes, and puts away what is left.
+    #[cfg_attr(small, optimize(speed))]
     fn take_replies(&mut self, scratch: &[u8], id: LinkId, fed: usize, total: usize) {
         if self.insight.replies_come(total - fed) {
             self.look_at_replies(id, &scratch[..total], fed);
@@ -613,6 +629,7 @@ impl Handler {
     }
 
     /// Keeps the beginning of a reply for when the rest comes; a large one goes on at once.
+    #[inline(never)]
     fn put_away(&mut self, id: LinkId, piece: &[u8]) {
         let Some(link) = self.links.get_mut(id) else { return };
         let wanted = usize::try_from(link.parser.wanted()).unwrap_or(usize::MAX);
@@ -651,7 +668,6 @@ impl Handler {
     }
 
     /// Takes a push out of the replies: it answers nothing. True when it is one.
-    #[cold]
     fn take_push(&mut self, id: LinkId, reply: &[u8]) -> bool {
         if Reply::new(reply).kind() != Kind::Push {
             return false;
@@ -683,6 +699,7 @@ impl Handler {
     }
 
     /// A reply that is more than something to pass on; of a large one the last piece.
+    #[cfg_attr(small, optimize(speed))]
     fn take_reply(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8], is_whole: bool) {
         if let Origin::Proxy(errand) = awaiting.origin {
             if errand == Errand::Ping && self.take_message(id, reply) {
@@ -724,6 +741,7 @@ impl Handler {
 
     /// Tells the latency monitors how long a command took, the slow log if it took too long, and
     /// the log what the reply was, if all of it is there.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn measure(&mut self, id: LinkId, awaiting: &Awaiting, reply: Option<&[u8]>) {
         self.log_reply(id, awaiting, reply);
         let elapsed_us = self.now_us.saturating_sub(awaiting.since_us);
@@ -739,6 +757,7 @@ impl Handler {
     }
 
     /// Gives a reply, or the end of it, to whoever asked.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn deliver(&mut self, origin: Origin, reply: &[u8]) {
         match origin {
             Origin::Client { client, sequence } => self.answer(client, sequence, reply),
@@ -751,6 +770,8 @@ impl Handler {
     }
 
     /// An error that a server gave. True when it was not the last word.
+    #[cold]
+    #[inline(never)]
     fn take_error(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
         match ErrorKind::of(reply) {
             Some(ErrorKind::Moved | ErrorKind::Ask) => self.redirect(id, awaiting, reply),
@@ -793,11 +814,13 @@ impl Handler {
     }
 
     /// The client that gets the reply, directly or as a part of a larger one.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn client_of(&self, origin: Origin) -> Option<ClientId> {
         self.asker_of(origin).map(|(client, _)| client)
     }
 
     /// The same with the number of its request.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn asker_of(&self, origin: Origin) -> Option<(ClientId, u32)> {
         match origin {
             Origin::Client { client, sequence } | Origin::Session { client, sequence, .. } => {
@@ -817,6 +840,8 @@ impl Handler {
     }
 
     /// Follows MOVED and ASK. False when the redirection itself has to be the reply.
+    #[cold]
+    #[inline(never)]
     fn redirect(&mut self, id: LinkId, awaiting: &Awaiting, reply: &[u8]) -> bool {
         let Some((address, slot, ask)) = self.parse_redirect(id, reply) else { return false };
         let is_tossed = !ask && awaiting.redirects() >= HOPS_AT_ONCE;
@@ -952,6 +977,8 @@ impl Handler {
     }
 
     /// A reply to something that the proxy asked on its own behalf.
+    #[cold]
+    #[inline(never)]
     pub(super) fn take_errand_reply(
         &mut self,
         id: LinkId,
@@ -1017,6 +1044,7 @@ impl Handler {
     }
 
     /// A server has answered.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn is_alive(&self, server: ServerId) {
         if let Some(target) = self.topology.server(server)
             && target.health().succeed()

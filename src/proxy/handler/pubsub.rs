@@ -17,7 +17,6 @@ mod messages;
 mod reach;
 mod upstream;
 
-use std::collections::BTreeMap;
 use std::mem;
 
 use super::super::auth::Verdict;
@@ -26,6 +25,7 @@ use super::super::request::ClientId;
 use super::super::subscriptions::{Kind, Subscriptions, Topic, TopicId};
 use super::Handler;
 use super::dispatch::{Request, Taken};
+use crate::base::sorted_map::SortedMap;
 use crate::log_notice;
 use crate::pool::{NoServer, Place, ServerId};
 use crate::resp::command::{Access, Command, Family, LocalCommand, PubSubCommand, Rights};
@@ -38,7 +38,7 @@ use upstream::Upstream;
 pub(super) struct PubSub {
     book: Subscriptions,
     /// The links to be told messages on, at most one to each server.
-    upstreams: BTreeMap<ServerId, Upstream>,
+    upstreams: SortedMap<ServerId, Upstream>,
     /// Bytes that were copied to clients and not written yet.
     unwritten: usize,
     /// Memory for messages in the words of RESP3, kept for the next.

@@ -51,6 +51,8 @@ const HOLDS_MIN: usize = 1 << 10;
 const HOLDS_MUCH: usize = 16 << 10;
 /// However short memory is, so much is read of a client.
 const READ_MIN: usize = 1 << 10;
+/// A queue of a link with less memory than for so many requests is left alone.
+const QUEUE_KEPT: usize = 256;
 /// How often it is looked whether memory is still short while somebody waits for it.
 const TICK_US: u64 = 10_000;
 /// The same while nobody does.
@@ -388,11 +390,10 @@ impl Handler {
     /// Gives back the memory of queues that were long and are not.
     fn shrink_queues(&mut self) {
         for id in self.links.ids() {
-            if let Some(link) = self.links.get_mut(id) {
-                let few = link.awaiting.len();
-                if link.awaiting.capacity() > 4 * few.max(64) {
-                    link.awaiting.shrink();
-                }
+            if let Some(link) = self.links.get_mut(id)
+                && link.awaiting.capacity() > QUEUE_KEPT.max(4 * link.awaiting.len())
+            {
+                link.awaiting.shrink();
             }
         }
         self.lines.clear();

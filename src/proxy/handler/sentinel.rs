@@ -4,7 +4,6 @@
 //! there is a reason, and listens to one, so that a failover is acted upon when it happens. Who
 //! is believed when they disagree is decided in the pool layer.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::Arc;
 
@@ -17,6 +16,7 @@ use super::loss::Loss;
 use super::upkeep::{Chore, REFRESH_PAUSE_US};
 use crate::base::address::Address;
 use crate::base::order;
+use crate::base::sorted_map::{SortedMap, SortedSet};
 use crate::pool::{
     GroupId, MasterSwitch, Peer, Role, Said, SentinelViews, ServerGroup, ServerId, Topology,
     Verdict, master_address,
@@ -38,13 +38,13 @@ pub(super) struct SentinelWatch {
     ask_all: bool,
     views: SentinelViews,
     /// What a Sentinel has just said about a group, for the answers that follow.
-    masters: BTreeMap<(ServerId, GroupId), MasterState>,
+    masters: SortedMap<(ServerId, GroupId), MasterState>,
     /// Lists that were worked through, with the version of the topology that they led to.
-    lists: BTreeMap<(Question, GroupId, ServerId), (u64, Vec<Peer>)>,
+    lists: SortedMap<(Question, GroupId, ServerId), (u64, Vec<Peer>)>,
     /// Some Sentinel does not know the old word for replicas; those before Redis 5 know no other.
     says_replicas: bool,
     /// Groups that no Sentinel knows, as far as that was logged.
-    unknown: BTreeSet<GroupId>,
+    unknown: SortedSet<GroupId>,
 }
 
 /// What `SENTINEL master` tells and the other answers do not.

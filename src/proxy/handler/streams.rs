@@ -3,13 +3,13 @@
 //! A part names the streams that live there, each with its id. What servers answer names only
 //! the streams that have something, so the whole keeps their names to put them in order.
 
-use std::collections::BTreeSet;
 use std::mem;
 
 use super::super::request::Origin;
 use super::super::whole::Whole;
 use super::Handler;
 use super::dispatch::Request;
+use crate::base::sorted_map::SortedSet;
 use crate::pool::Place;
 use crate::resp::writer::Sink;
 
@@ -27,7 +27,7 @@ impl Handler {
         let key = |index: u32| request.argument(first + index as usize);
         let encoded = |index: usize| &bytes[request.arguments.encoded_range(index)];
         // Of a stream that is read twice nobody could tell which of the two has something.
-        let names: BTreeSet<&[u8]> = places.iter().map(|(_, index)| key(*index)).collect();
+        let names: SortedSet<&[u8]> = places.iter().map(|(_, index)| key(*index)).collect();
         let each_by_itself = names.len() < keys.len();
         places.sort_unstable();
         let groups = || places.chunk_by(|one, next| one.0 == next.0 && !each_by_itself);

@@ -148,6 +148,8 @@ impl Handler {
         self.shared.report_ready();
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn do_upkeep(&mut self) {
         let now_us = self.now_us;
         if now_us >= self.deadlines.of(Chore::Refresh) {
@@ -311,6 +313,8 @@ impl Handler {
     }
 
     /// Takes over the topology that somebody has published.
+    #[cold]
+    #[inline(never)]
     pub(super) fn follow_topology(&mut self) {
         let topology = self.shared.current.load();
         if topology.version() == self.topology.version() {

@@ -24,13 +24,14 @@ use super::Handler;
 use super::dispatch::{Message, no_server_reply};
 use super::upkeep::Chore;
 use crate::base::order;
+use crate::base::sorted_map::SortedMap;
 use crate::pool::{NoServer, Place, SLOTS, ServerGroup, ServerId, Topology};
 
 /// Who waits, and behind what.
 #[derive(Default)]
 pub(super) struct WaitingRoom {
     fences: Vec<Fence>,
-    trials: BTreeMap<Place, Trial>,
+    trials: SortedMap<Place, Trial>,
     /// Until then, in microseconds of the monotonic clock, no slot at all is known; 0 is over.
     unlearned_until_us: u64,
     /// In the order in which their clients sent them, once it is tidy.
@@ -105,6 +106,7 @@ const BYTES_MAX: usize = 16 << 20;
 impl WaitingRoom {
     /// Whether nobody need wait: the only question that is asked for each request.
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn is_open(&self) -> bool {
         self.fences.is_empty()
             && self.waiting.is_empty()
@@ -216,6 +218,7 @@ impl Handler {
     }
 
     /// Sends a request to the server of its place; if it has to wait, it waits.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn send_or_wait(&mut self, parcel: Parcel<'_>) {
         if !self.room.is_open() && self.room.is_closed_for(parcel.place) {
             return self.keep(parcel, replies::NO_SERVER_CONNECTION, None);
@@ -230,6 +233,7 @@ impl Handler {
     /// # Errors
     ///
     /// Who could not be reached, if it is known, and what a client would be told.
+    #[cfg_attr(small, optimize(speed))]
     pub(super) fn try_to_send(
         &mut self,
         parcel: Parcel<'_>,
@@ -248,6 +252,8 @@ impl Handler {
 
     /// A request was not sent because its server, or any, is missing: it waits for better times
     /// if they may come soon, else its client is told.
+    #[cold]
+    #[inline(never)]
     pub(super) fn wait_for_server(
         &mut self,
         parcel: Parcel<'_>,
@@ -282,6 +288,8 @@ impl Handler {
     }
 
     /// Puts a request into the room.
+    #[cold]
+    #[inline(never)]
     fn keep(&mut self, parcel: Parcel<'_>, error: &'static [u8], pause: Option<Pause>) {
         let Parcel { place, master, lane, ticket, request } = parcel;
         if self.room.bytes + request.len() + mem::size_of::<Waiting>()
@@ -344,6 +352,8 @@ impl Handler {
     }
 
     /// Takes down the fences that have served, and lets go who waited behind them.
+    #[cold]
+    #[inline(never)]
     pub(super) fn lower_fences(&mut self) {
         if self.room.losses > 0 {
             return;
@@ -434,6 +444,8 @@ impl Handler {
 
     /// Tries to send what waits, in its order; `eager` also what was tried just now, because
     /// something has changed for the better.
+    #[cold]
+    #[inline(never)]
     pub(super) fn retry_waiting(&mut self, eager: bool) {
         self.room.tidy();
         // Whoever comes after one that stays has to stay too, if it is for the same place.

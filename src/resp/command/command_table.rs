@@ -84,11 +84,13 @@ impl CommandTable {
 
     /// The command that `word` names, in any case. Sub-commands are not found here.
     #[must_use]
+    #[cfg_attr(small, optimize(speed))]
     pub fn lookup(&self, word: &[u8]) -> Option<&Command> {
         self.lookup_inlined(word)
     }
 
     #[inline(always)]
+    #[cfg_attr(small, optimize(speed))]
     fn lookup_inlined(&self, word: &[u8]) -> Option<&Command> {
         // Most words are short, and most commands are in the first place they may be.
         if let Some(short) = Word::short(word)

@@ -80,6 +80,7 @@ impl Word {
     /// most words; `shift` is 32 to 63.
     #[expect(clippy::cast_possible_truncation, reason = "at most 32 bits are left")]
     #[inline]
+    #[cfg_attr(small, optimize(speed))]
     pub fn hash(&self, shift: u32) -> usize {
         // What differs only in this bit is often the same letter.
         let [first, second, third] = self.parts.map(|part| part | CASE);
@@ -107,6 +108,7 @@ fn case_bits(name: u64) -> u64 {
 
 /// Up to eight bytes as an integer, the first byte lowest, the missing ones zero.
 #[inline]
+#[cfg_attr(small, optimize(speed))]
 fn load(text: &[u8]) -> u64 {
     let length = text.len();
     if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {

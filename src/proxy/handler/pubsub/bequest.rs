@@ -462,7 +462,7 @@ impl Handler {
     /// Goes on being told messages on a connection of the process before.
     fn adopt_upstream(&mut self, server: ServerId, socket: Socket) -> Option<LinkId> {
         let id = self.adopt_link(server, socket)?;
-        let upstream = self.pubsub.upstreams.entry(server).or_default();
+        let upstream = self.pubsub.upstreams.get_or_insert_with(server, Default::default);
         upstream.link = Some(id);
         upstream.idle_us = 0;
         self.deadlines.advance(Chore::Channels, self.now_us + super::upstream::QUIET_US);

@@ -5,11 +5,12 @@
 //! subscribed through us, and of all other connections to the servers. While somebody comes or
 //! goes the two need not be of the same moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::Handler;
 use super::super::dispatch::Request;
+use crate::base::sorted_map::SortedSet;
 use crate::pool::{Place, ServerGroup, ServerId};
 use crate::proxy::replies;
 use crate::proxy::subscriptions::Kind;
@@ -67,7 +68,7 @@ impl Handler {
             return self.ask_all(asker, |handler| handler.own_patterns(), finish);
         }
         let names: Vec<Box<[u8]>> = said.first().map_or_else(Vec::new, |said| names(&said.reply));
-        let servers: BTreeSet<ServerId> = said.iter().filter_map(|said| said.server).collect();
+        let servers: SortedSet<ServerId> = said.iter().filter_map(|said| said.server).collect();
         let (names, servers) = (Arc::new(names), Arc::new(servers));
         let asked = Arc::clone(&names);
         self.ask_all(
@@ -81,7 +82,7 @@ impl Handler {
         &mut self,
         kind: Kind,
         names: &[Box<[u8]>],
-        servers: &BTreeSet<ServerId>,
+        servers: &SortedSet<ServerId>,
     ) -> Vec<Share> {
         let share = |name: &[u8]| {
             let id = self.pubsub.book.find(kind, name)?;
@@ -129,9 +130,12 @@ fn count_by_name(names: &[Box<[u8]>], said: &[Said], own: &[Vec<Share>]) -> Vec<
 /// A server tells how many different patterns it knows, and not which. In a cluster a pattern is
 /// known to one node; elsewhere to all groups.
 fn count_patterns(said: &[Said], own: Vec<Patterns>, is_cluster: bool) -> Vec<u8> {
-    let mut patterns: BTreeMap<Box<[u8]>, BTreeSet<ServerId>> = BTreeMap::new();
+    let mut patterns: BTreeMap<Box<[u8]>, SortedSet<ServerId>> = BTreeMap::new();
     for (pattern, servers) in own.into_iter().flatten() {
-        patterns.entry(pattern).or_default().extend(servers);
+        let known = patterns.entry(pattern).or_default();
+        for server in servers {
+            known.insert(server);
+        }
     }
     let others = said.iter().map(|said| {
         let ours = patterns

@@ -5,11 +5,10 @@
 //! `ServerTimeout` is over (1 s without): then those who are subscribed have missed something for
 //! certain, and are disconnected. A link that is silent is asked for a sign of life.
 
-use std::collections::BTreeSet;
-
 use super::super::Handler;
 use super::super::loss::Loss;
 use super::super::upkeep::Chore;
+use crate::base::sorted_map::SortedSet;
 use crate::pool::ServerId;
 use crate::proxy::connect_connection::{ConnectConnection, LinkState};
 use crate::proxy::lane::Lane;
@@ -127,7 +126,7 @@ impl Handler {
     /// The link to a server, opened if there is none and it is time to try.
     fn upstream_link(&mut self, server: ServerId) -> Option<LinkId> {
         let now_us = self.now_us;
-        let upstream = self.pubsub.upstreams.entry(server).or_default();
+        let upstream = self.pubsub.upstreams.get_or_insert_with(server, Upstream::default);
         if let Some(id) = upstream.link {
             return Some(id);
         }
@@ -332,7 +331,7 @@ impl Handler {
     }
 
     /// The servers that some topic has a seat at, or wants one.
-    pub(super) fn needed_upstreams(&self) -> BTreeSet<ServerId> {
+    pub(super) fn needed_upstreams(&self) -> SortedSet<ServerId> {
         let topics = self.pubsub.book.topics();
         let topics = topics.into_iter().filter_map(|id| self.pubsub.book.topic(id));
         topics.flat_map(|topic| topic.seats.servers()).collect()
