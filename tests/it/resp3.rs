@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::support::{
     Answer, AnyPool, Client, FakeServer, Lost, Proxy, RedisCluster, RedisServer, SOON, Value, bulk,
-    error, groups_conf, int, key_in_slots, ok, original_differs, simple, wait_until, wire,
+    error, groups_conf, int, key_in_slots, ok, original_differs, server_has, simple, wait_until,
+    wire,
 };
 
 const MISSING: &str = "D-36: no HELLO and no RESP3";
@@ -203,7 +204,9 @@ fn replies_are_those_of_one_server_in_either_protocol() {
         for version in ["2", "3"] {
             let mut twins = Twins::new(&pool.proxy, version);
             for tag in ["{one}", "{another}"] {
-                for line in ALIKE {
+                // Older servers quote otherwise what they do not know.
+                let known = |line: &&&str| server_has(7, 0) || !line.starts_with("NOPE");
+                for line in ALIKE.iter().filter(known) {
                     twins.same(&line.replace("{t}", &format!("{tag}{version}")));
                 }
             }
@@ -328,6 +331,9 @@ fn hello_and_reset_with_passwords() {
     if original_differs(MISSING) {
         return;
     }
+    if !server_has(7, 0) {
+        return eprintln!("skipped: older servers let nobody say RESET before login");
+    }
     let pool = AnyPool::groups(1, AUTHORITY);
     let server = RedisServer::start_with(&["--requirepass", "secret"]);
     let (mut direct, mut proxied) = (server.client(), pool.proxy.client());
@@ -400,10 +406,6 @@ fn reset_makes_a_client_new() {
     for client in [&mut direct, &mut proxied] {
         assert!(matches!(client.line("HELLO 3 SETNAME x"), Value::Map(_)));
     }
-    let mut same = |line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        assert_eq!(raw(&mut proxied, &words), raw(&mut direct, &words), "{line}");
-    };
     for line in [
         "SELECT 2",
         "SET k there",
@@ -432,7 +434,14 @@ fn reset_makes_a_client_new() {
         "MULTI",
         "EXEC",
     ] {
-        same(line);
+        if line == "NOPE" && !server_has(7, 0) {
+            // They quote it otherwise.
+            assert!(proxied.line(line).error_text().is_some());
+            assert!(direct.line(line).error_text().is_some());
+            continue;
+        }
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(raw(&mut proxied, &words), raw(&mut direct, &words), "{line}");
     }
 }
 
