@@ -14,6 +14,7 @@
 #   make bench-gate fails when instructions per request have grown by more than 3 %: UPDATE=1 records them
 #   make test-clients   client libraries, which their package managers install
 #   make test-frontends HAProxy, stunnel and keepalived, with conf/examples
+#   make test-page  the status page in Chromium
 #   make test-matrix    the integration tests against Redis 6.2, 7.0, 8.2 and Valkey 9.1
 #   make platforms  all tests on kqueue (a stand-in) and on poll; not part of make test
 #   make commands   writes doc/commands.md anew
@@ -85,7 +86,12 @@ test-clients:
 # Not part of `test`: what it needs is installed through the system's package manager.
 test-frontends:
 	@sh ci/need.sh cargo cc redis-server redis-cli haproxy stunnel openssl curl ip keepalived
-	$(CARGO) test --locked --test frontends -- --test-threads=2
+	$(CARGO) test --locked --test frontends -- --test-threads=2 --skip page::
+
+# The status page in Chromium.
+test-page:
+	@sh ci/need.sh cargo cc redis-server redis-cli chromium
+	$(CARGO) test --locked --test frontends page::
 
 test-matrix:
 	@sh ci/need.sh cargo cc redis-server redis-cli redis-benchmark python3
@@ -174,6 +180,6 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all static try test test-clients test-frontends test-matrix platforms check sim compat commands fuzz faults chaos soak \
+.PHONY: all static try test test-clients test-frontends test-page test-matrix platforms check sim compat commands fuzz faults chaos soak \
     miri memcheck bench bench-parts bench-latency bench-gate \
     targets install uninstall clean image deb dist port formula cross

@@ -34,6 +34,8 @@ pub mod signal;
 pub mod resolver;
 #[cfg_attr(feature = "sim", path = "sys/sim/resource.rs")]
 pub mod resource;
+#[cfg_attr(feature = "sim", path = "sys/sim/memory.rs")]
+pub mod memory;
 #[cfg_attr(feature = "sim", path = "sys/sim/handover.rs")]
 pub mod handover;
 #[cfg_attr(feature = "sim", path = "sys/sim/service.rs")]
@@ -80,6 +82,12 @@ mod raw_address;
     path = "sys/platform/other.rs"
 )]
 mod platform;
+
+// What the C library does with memory that is given back to it is not a matter of the system.
+#[cfg(not(feature = "sim"))]
+#[cfg_attr(all(target_os = "linux", target_env = "gnu"), path = "sys/release_glibc.rs")]
+#[cfg_attr(not(all(target_os = "linux", target_env = "gnu")), path = "sys/release_nothing.rs")]
+mod release;
 
 #[cfg(not(feature = "sim"))]
 use platform::{attempts, descriptor, transfer};

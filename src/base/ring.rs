@@ -129,6 +129,14 @@ impl<T: Copy> Ring<T> {
         (self.head, self.length) = (0, 0);
     }
 
+    /// Gives back memory that is not needed for those that are in it.
+    pub fn shrink(&mut self) {
+        match self.front().copied() {
+            None => *self = Ring::new(),
+            Some(first) => self.resize(self.len().next_power_of_two().max(FIRST), first),
+        }
+    }
+
     /// Where the one lies that has so many before it, if there is one.
     #[inline]
     fn place_of(&self, index: usize) -> Option<usize> {
@@ -156,6 +164,11 @@ impl<T: Copy> Ring<T> {
     fn grow(&mut self, value: T) {
         let size = (self.slots.len() * 2).max(FIRST);
         assert!(size <= 1 << 31, "more in flight than there is memory for");
+        self.resize(size, value);
+    }
+
+    /// Moves to memory for `size`, which is enough for those that are in it.
+    fn resize(&mut self, size: usize, value: T) {
         let mut slots = Vec::with_capacity(size);
         slots.extend(self.iter().copied());
         slots.resize(size, value);
@@ -203,6 +216,10 @@ mod tests {
                     ring.iter_mut().for_each(|value| *value += 1);
                     other.iter_mut().for_each(|value| *value += 1);
                 }
+                _ if random.index(50) == 0 => {
+                    ring.shrink();
+                    assert!(ring.capacity() <= 2 * ring.len().max(FIRST), "step {step}");
+                }
                 _ => {}
             }
             assert!(ring.iter().eq(other.iter()), "seed {seed}, step {step}");
@@ -214,5 +231,7 @@ mod tests {
         }
         ring.clear();
         assert_eq!((ring.pop_front(), ring.iter().count()), (None, 0));
+        ring.shrink();
+        assert_eq!(ring.capacity(), 0);
     }
 }

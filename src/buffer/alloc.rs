@@ -248,6 +248,16 @@ impl Buffer {
         }
     }
 
+    /// The same without making room for what may come after that.
+    pub fn reserve_exact(&mut self, length: usize) {
+        if length > self.room() {
+            let mut larger =
+                BufferPool { supply: Rc::clone(&self.supply) }.take(self.len() + length);
+            larger.push(self.filled());
+            *self = larger;
+        }
+    }
+
     #[cold]
     fn grow(&mut self, length: usize) {
         let mut larger = BufferPool { supply: Rc::clone(&self.supply) }
@@ -321,5 +331,9 @@ mod tests {
         assert_eq!(buffer.filled(), b"llo");
         buffer.clear();
         assert!(buffer.is_empty());
+        buffer.push(&[7; 100]);
+        buffer.reserve_exact(200_000);
+        assert!(buffer.room() >= 200_000 && buffer.capacity() < 200_100 + JUMBO_STEP);
+        assert_eq!(buffer.filled(), [7; 100]);
     }
 }

@@ -51,6 +51,11 @@ impl Shelf {
         }
     }
 
+    /// Bytes of memory that it takes.
+    pub fn held_bytes(&self) -> usize {
+        self.buffer.as_ref().map_or(0, Buffer::capacity)
+    }
+
     /// Whether so much is forgotten that [`Shelf::tidy`] should be called.
     pub fn is_untidy(&self) -> bool {
         let forgotten = self.buffer.as_ref().map_or(0, |buffer| buffer.len() - self.live);

@@ -17,7 +17,7 @@ use crate::base::ring::Ring;
 use crate::buffer::{Buffer, BufferPool, Outbox, Shelf, ShelfRange};
 use crate::resp::command::CommandId;
 use crate::resp::request_parser::RequestParser;
-use crate::sys::{Peer, Socket};
+use crate::sys::{Peer, Progress, Socket};
 
 /// One connection that a client made to us.
 pub struct AcceptConnection {
@@ -95,6 +95,8 @@ pub enum Intake {
     HeaderWithUser,
     /// Not until it has read some of its replies.
     Paused,
+    /// Not until there is memory again.
+    Starved,
     /// Not until it has got all it is owed: what comes next travels another road, or what is
     /// under way does, and must not overtake or be overtaken.
     Waiting,
@@ -117,6 +119,15 @@ impl Intake {
     pub fn wants_header(self) -> bool {
         matches!(self, Intake::Header | Intake::HeaderWithUser)
     }
+}
+
+/// How much of a reply was sent at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtOnce {
+    /// So many bytes; the rest waits in the outbox.
+    Sent(usize),
+    /// Nothing, and nothing has changed.
+    Nothing,
 }
 
 /// A place in line for one reply.
@@ -301,6 +312,32 @@ impl AcceptConnection {
         self.answer_otherwise(pool, sequence, reply);
     }
 
+    /// Writes the reply to the only request under way, from where it lies: who sends one request at
+    /// a time has nothing else to be sent in this turn, so it makes no write more, and saves the
+    /// outbox and looking after the client at the end of the turn, 200 instructions of 2000.
+    #[inline(always)]
+    pub fn answer_at_once(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) -> AtOnce {
+        let is_alone = self.pending.capacity() <= LINE_KEPT
+            && self.pending.len() == 1
+            && sequence == self.first
+            && matches!(self.pending.front(), Some(Pending::Waiting));
+        let is_usual = self.outbox.is_empty()
+            && self.intake == Intake::Open
+            && !self.listed
+            && !self.subscribes
+            && self.fed_by.is_none();
+        if !is_alone || !is_usual {
+            return AtOnce::Nothing;
+        }
+        // What goes wrong will go wrong again when the outbox is flushed.
+        let Ok(Progress::Moved(sent)) = self.socket.write(reply) else { return AtOnce::Nothing };
+        self.next_in_line();
+        if sent < reply.len() {
+            self.outbox.append(pool, &reply[sent..]);
+        }
+        AtOnce::Sent(sent)
+    }
+
     /// The reply is not wanted, or the end of one, or comes before its turn.
     #[inline(never)]
     fn answer_otherwise(&mut self, pool: &BufferPool, sequence: u32, reply: &[u8]) {
@@ -403,6 +440,15 @@ impl AcceptConnection {
     pub fn requests_len(&self) -> usize {
         let buffers = self.inbox.iter().chain(self.held.as_deref());
         buffers.map(Buffer::len).sum()
+    }
+
+    /// Bytes of memory that are there again when it is not, more or less.
+    pub fn held_bytes(&self) -> usize {
+        let buffers = self.inbox.iter().chain(self.held.as_deref());
+        let buffers: usize = buffers.map(Buffer::capacity).sum();
+        let queued = self.session.as_ref().map_or(0, |session| session.queued_bytes());
+        let places = self.pending.capacity() * mem::size_of::<Pending>();
+        self.unread_bytes() + self.shelf.held_bytes() + buffers + queued + places
     }
 
     /// How much memory it takes, more or less.

@@ -18,6 +18,8 @@
 //! `pubsub` subscribes clients and gives them their messages, `upkeep` does
 //! what time asks for, `sentinel` follows what Sentinels say.
 //!
+//! `scarcity` sees to it that memory is never spent.
+//!
 //! `insight`, `slow` and `monitor` look at all that from the side: top keys, slow requests, MONITOR.
 //!
 //! `pause` lets requests wait, `bequest` sends clients over to the process that takes our place, and
@@ -47,6 +49,7 @@ mod proxy_commands;
 mod report;
 mod round;
 mod scan;
+mod scarcity;
 mod scripts;
 mod slow;
 mod streams;
@@ -85,6 +88,7 @@ use intake::Reader;
 use pause::Pause;
 use pubsub::PubSub;
 use report::Reports;
+use scarcity::Budget;
 use sentinel::SentinelWatch;
 use upkeep::{Chore, Deadlines};
 use waiting_room::WaitingRoom;
@@ -116,6 +120,8 @@ pub struct Handler {
     reader: Option<Box<Reader>>,
     spare: Spare,
     buffers: BufferPool,
+    /// How much memory there may be.
+    budget: Budget,
     clients: Slab<AcceptConnection>,
     links: Slab<ConnectConnection>,
     wholes: Slab<Whole>,
@@ -195,6 +201,7 @@ impl Handler {
             reader: Some(Box::new(Reader::new(&settings))),
             spare: Spare::default(),
             buffers: BufferPool::new(Arc::clone(&shared.handlers[index].memory)),
+            budget: Budget::new(&settings, shared.handlers.len()),
             clients: Slab::new(),
             links: Slab::new(),
             wholes: Slab::new(),
@@ -344,7 +351,14 @@ impl Handler {
                 Mail::Settings => self.follow_settings(),
                 Mail::Resolved { link, addresses } => self.resolved(link, addresses),
                 Mail::Refresh => self.refresh_soon(),
-                Mail::Run(errand) => errand(self),
+                Mail::Run(errand) => {
+                    errand(self);
+                    if self.budget.is_spent() {
+                        // What goes round may bring much, to many.
+                        self.flush_clients();
+                        self.relieve(self.budget.spent_at);
+                    }
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //!
 //! It is a sum of bounds, each of which holds by itself, so it is far above what anybody will
 //! see: it assumes that all clients do their worst at the same moment. What has no bound is named.
+//! `MaxMemory` is a bound for all of that together.
 
 use std::fmt::Write as _;
 
@@ -38,6 +39,10 @@ const TOP_KEYS: u128 = 4 * 128 * 256;
 const SLOW_ENTRY: u128 = 32 * (128 + 64) + 256;
 /// Scripts, addresses that were ever seen, log lines under way, the status over HTTP.
 const PROCESS: u128 = 8 * MIB + 64 * MIB + 4 * MIB + 8 * MIB;
+/// What `MaxMemory` does not count: the program itself, and what the allocator needs or wastes.
+const BESIDE: u128 = 8 * MIB;
+/// The same of each thread: its stack, and what it may take before it looks again.
+const BESIDE_OF_THREAD: u128 = MIB;
 
 /// The report, for people. `clients_max` is how many clients there may be where the configuration
 /// leaves that to the system.
@@ -94,13 +99,32 @@ pub fn report(conf: &Conf, threads: usize, clients_max: u64) -> String {
     let idle = threads * (THREAD + TOP_KEYS) + clients * client;
     let mut text = String::new();
     // A String takes everything.
-    let _ = match unbounded.is_empty() {
-        true => writeln!(
+    let _ = match (
+        settings::memory_max(conf.max_memory, usize::try_from(threads).unwrap_or(1)),
+        unbounded.is_empty(),
+    ) {
+        (Some(max), _) => {
+            let beside = BESIDE + threads * BESIDE_OF_THREAD;
+            let total = match unbounded.is_empty() {
+                true => Amount(total).to_string(),
+                false => "anything".to_owned(),
+            };
+            writeln!(
+                text,
+                "memory: at most {}: {} (MaxMemory), and {} for the program, its stacks and what \
+                 lies between buffers\n  without MaxMemory it could be {}:",
+                Amount(u128::from(max) + beside),
+                Amount(u128::from(max)),
+                Amount(beside),
+                total
+            )
+        }
+        (None, true) => writeln!(
             text,
             "memory: at most {}, if every client does its worst at once",
             Amount(total)
         ),
-        false => writeln!(
+        (None, false) => writeln!(
             text,
             "memory: no bound, because of {} 0; without what that allows, at most {}",
             unbounded.join(" 0 and "),
@@ -111,13 +135,6 @@ pub fn report(conf: &Conf, threads: usize, clients_max: u64) -> String {
         let _ = writeln!(text, "  {what:<8} {:>8}  {made_of}", Amount(bytes).to_string());
     }
     let _ = writeln!(text, "  with all clients connected and idle, at most {}", Amount(idle));
-    if conf.max_memory > 0 && settings::is_in_effect("MaxMemory") {
-        let _ = writeln!(
-            text,
-            "  of that, requests and replies in transit take {} at most (MaxMemory)",
-            Amount(u128::from(conf.max_memory))
-        );
-    }
     text
 }
 
@@ -161,6 +178,12 @@ mod tests {
         assert!(small.contains("10 (MaxClients) of 323 MB"), "{small}");
         assert!(small.contains("threads") && small.contains("  2 of "), "{small}");
         assert!(report_of("", 1).contains("1000 (MaxClients auto)"));
+        let capped = report_of("MaxMemory 32M\nMaxClients 10", 2);
+        let want = "memory: at most 42.0 MB: 32.0 MB (MaxMemory), and 10.0 MB for the program";
+        assert!(capped.starts_with(want), "{capped}");
+        let tiny = report_of("MaxMemory 1\nClientQueryLimit 0", 1);
+        let want = "memory: at most 13.0 MB: 4.00 MB (MaxMemory), and 9.00 MB for the program";
+        assert!(tiny.starts_with(want) && tiny.contains("it could be anything:"), "{tiny}");
         let none = report_of("ClientOutputLimit 0\nClientQueryLimit 0", 1);
         let want = "memory: no bound, because of ClientQueryLimit 0 and ClientOutputLimit 0; ";
         assert!(none.starts_with(want), "{none}");

@@ -5,6 +5,8 @@
 
 use crate::resp::writer::Protocol;
 
+/// A request takes more memory than there is.
+pub const TOO_MUCH_MEMORY: &[u8] = b"-ERR the request takes more memory than MaxMemory leaves\r\n";
 /// The command was done.
 pub const OK: &[u8] = b"+OK\r\n";
 /// `PING` without an argument.

@@ -32,16 +32,18 @@ const SCRIPTS_MAX: usize = 1_000;
 const BYTES_MAX: usize = 8 << 20;
 
 impl ScriptCache {
-    /// Remembers a script; others are forgotten for it if need be.
-    pub fn remember(&self, digest: &[u8], body: &[u8]) {
-        let Some(digest) = digest_of(digest).filter(|_| body.len() <= BYTES_MAX) else { return };
+    /// Remembers a script, if all of them take no more than `most` bytes then; others are forgotten
+    /// for it if need be.
+    pub fn remember(&self, digest: &[u8], body: &[u8], most: usize) {
+        let most = most.min(BYTES_MAX);
+        let Some(digest) = digest_of(digest).filter(|_| body.len() <= most) else { return };
         let mut scripts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let used = scripts.tick();
         if let Some(known) = scripts.by_digest.get_mut(&digest) {
             known.used = used;
             return;
         }
-        while scripts.by_digest.len() >= SCRIPTS_MAX || scripts.bytes + body.len() > BYTES_MAX {
+        while scripts.by_digest.len() >= SCRIPTS_MAX || scripts.bytes + body.len() > most {
             scripts.forget_one();
         }
         scripts.bytes += body.len();
@@ -97,7 +99,7 @@ mod tests {
     #[test]
     fn a_script_is_found_by_its_digest_in_any_case() {
         let cache = ScriptCache::default();
-        cache.remember(&digest(0xabc), b"return 1");
+        cache.remember(&digest(0xabc), b"return 1", BYTES_MAX);
         assert_eq!(
             cache.find(&digest(0xabc).to_ascii_uppercase()).as_deref(),
             Some(&b"return 1"[..])
@@ -112,10 +114,10 @@ mod tests {
     fn who_was_not_used_for_the_longest_time_goes_first() {
         let cache = ScriptCache::default();
         for number in 0..SCRIPTS_MAX {
-            cache.remember(&digest(number), b"return");
+            cache.remember(&digest(number), b"return", BYTES_MAX);
         }
         assert!(cache.find(&digest(0)).is_some());
-        cache.remember(&digest(SCRIPTS_MAX), b"return");
+        cache.remember(&digest(SCRIPTS_MAX), b"return", BYTES_MAX);
         assert!(cache.find(&digest(0)).is_some() && cache.find(&digest(SCRIPTS_MAX)).is_some());
         assert_eq!(cache.find(&digest(1)), None);
     }
@@ -125,12 +127,12 @@ mod tests {
         let cache = ScriptCache::default();
         let large = vec![b' '; BYTES_MAX / 2];
         for number in 0..3 {
-            cache.remember(&digest(number), &large);
-            cache.remember(&digest(number), &large);
+            cache.remember(&digest(number), &large, BYTES_MAX);
+            cache.remember(&digest(number), &large, BYTES_MAX);
         }
         let known: Vec<bool> = (0..3).map(|number| cache.find(&digest(number)).is_some()).collect();
         assert_eq!(known, [false, true, true]);
-        cache.remember(&digest(3), &vec![b' '; BYTES_MAX + 1]);
+        cache.remember(&digest(3), &vec![b' '; BYTES_MAX + 1], BYTES_MAX);
         assert_eq!(cache.find(&digest(3)), None);
         assert!(cache.find(&digest(2)).is_some());
     }
@@ -139,7 +141,7 @@ mod tests {
     fn what_is_no_digest_is_not_remembered() {
         let cache = ScriptCache::default();
         for text in [&b"x"[..], &[b'g'; 40], b""] {
-            cache.remember(text, b"return 1");
+            cache.remember(text, b"return 1", BYTES_MAX);
             assert_eq!(cache.find(text), None);
         }
     }

@@ -54,6 +54,16 @@ struct Seat {
     state: State,
     /// It is kept until those that replace it are confirmed.
     is_obsolete: bool,
+    /// Its server is asked once more, so that its answer tells from when on its word counts.
+    mark: Mark,
+}
+
+/// How far a server that tells already has come to be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    None,
+    Wanted,
+    Asked,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +79,8 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Home {
     now: Option<ServerId>,
-    /// From when its seat is confirmed.
+    /// From when it has confirmed. What it has told before that may be old: another one has told it
+    /// already, or would have.
     next: ServerId,
 }
 
@@ -86,27 +97,38 @@ impl Seats {
         });
         for server in &targets.servers {
             if self.seat(*server).is_none() {
-                let seat = Seat { server: *server, state: State::Wanted, is_obsolete: false };
-                self.seats.push(seat);
+                self.seats.push(Seat {
+                    server: *server,
+                    state: State::Wanted,
+                    is_obsolete: false,
+                    mark: Mark::None,
+                });
             }
         }
         self.is_incomplete = targets.is_incomplete;
-        self.home = targets.home.map(|next| {
-            let is_there = self.seats.iter().any(|seat| seat.is_confirmed_at(next));
-            let now = if is_there { Some(next) } else { self.home.and_then(|home| home.now) };
-            Home { now, next }
-        });
+        let now = self.home.and_then(|home| home.now);
+        self.home = targets.home.map(|next| Home { now, next });
+        for seat in &mut self.seats {
+            let is_next = targets.home == Some(seat.server) && now != targets.home;
+            seat.mark = match (is_next && seat.state == State::Confirmed, seat.mark) {
+                (true, Mark::None) => Mark::Wanted,
+                (true, mark) => mark,
+                (false, _) => Mark::None,
+            };
+        }
         in_vain
     }
 
     /// The servers that are to be asked.
     pub fn wanted(&self) -> impl Iterator<Item = ServerId> {
-        self.in_state(|state| state == State::Wanted)
+        let is_wanted = |seat: &&Seat| seat.state == State::Wanted || seat.mark == Mark::Wanted;
+        self.seats.iter().filter(is_wanted).map(|seat| seat.server)
     }
 
     /// A server was asked.
     pub fn ask(&mut self, server: ServerId) {
         self.set(server, State::Wanted, State::Asked);
+        self.set_mark(server, Mark::Wanted, Mark::Asked);
         if self.confirmed().next().is_some() {
             self.overlap.get_or_insert_default().until_us = None;
         }
@@ -151,11 +173,13 @@ impl Seats {
     /// A server has refused, and may be asked again.
     pub fn refuse(&mut self, server: ServerId) {
         self.set(server, State::Asked, State::Wanted);
+        self.set_mark(server, Mark::Asked, Mark::Wanted);
     }
 
     /// A server has agreed.
     pub fn confirm(&mut self, server: ServerId) {
         self.set(server, State::Asked, State::Confirmed);
+        self.set_mark(server, Mark::Asked, Mark::None);
         if let Some(home) = &mut self.home
             && home.next == server
         {
@@ -172,6 +196,7 @@ impl Seats {
             self.seats.swap_remove(place);
         } else {
             self.seats[place].state = State::Wanted;
+            self.seats[place].mark = Mark::None;
         }
         true
     }
@@ -195,6 +220,7 @@ impl Seats {
     pub fn is_ready(&self) -> bool {
         let mut current = self.seats.iter().filter(|seat| !seat.is_obsolete).peekable();
         !self.is_incomplete
+            && self.home.is_none_or(|home| home.now == Some(home.next))
             && current.peek().is_some()
             && current.all(|seat| seat.state == State::Confirmed)
     }
@@ -208,7 +234,8 @@ impl Seats {
     /// is the one whose word counts about what clients publish.
     pub fn adopt(&mut self, server: ServerId, is_home: bool) {
         if self.seat(server).is_none() {
-            let seat = Seat { server, state: State::Confirmed, is_obsolete: false };
+            let seat =
+                Seat { server, state: State::Confirmed, is_obsolete: false, mark: Mark::None };
             self.seats.push(seat);
         }
         if is_home {
@@ -250,6 +277,14 @@ impl Seats {
 
     fn in_state(&self, is_meant: impl Fn(State) -> bool) -> impl Iterator<Item = ServerId> {
         self.seats.iter().filter(move |seat| is_meant(seat.state)).map(|seat| seat.server)
+    }
+
+    fn set_mark(&mut self, server: ServerId, from: Mark, to: Mark) {
+        if let Some(seat) = self.seat(server)
+            && seat.mark == from
+        {
+            seat.mark = to;
+        }
     }
 
     fn seat(&mut self, server: ServerId) -> Option<&mut Seat> {
@@ -385,9 +420,22 @@ mod tests {
         };
         assert_eq!(believed(&seats), [1]);
         assert!(seats.accepts(server(2), || false), "its own keys");
-        // The next one is known already: nothing is told twice, and nothing is missed.
+        // The next one tells already, but nobody knows how far it has come.
         seats.aim(&at(&[1, 2], Some(2)));
-        assert_eq!(believed(&seats), [2]);
+        assert_eq!((believed(&seats), seats.is_ready()), (vec![1], false));
+        assert!(seats.accepts(server(2), || false), "its own keys");
+        assert_eq!(seats.wanted().collect::<Vec<_>>(), [server(2)]);
+        seats.ask(server(2));
+        assert!(seats.aim(&at(&[1, 2], Some(2))).is_empty() && seats.wanted().count() == 0);
+        seats.confirm(server(2));
+        assert_eq!((believed(&seats), seats.is_ready()), (vec![2], true));
+        // It is asked for as long as it takes.
+        seats.aim(&at(&[1, 2], Some(1)));
+        seats.ask(server(1));
+        seats.refuse(server(1));
+        assert_eq!(seats.wanted().collect::<Vec<_>>(), [server(1)]);
+        seats.aim(&at(&[1, 2], Some(2)));
+        assert!(seats.is_ready() && seats.wanted().count() == 0, "a change of mind");
         seats.aim(&at(&[3], Some(3)));
         assert_eq!(believed(&seats), [2]);
         seats.ask(server(3));

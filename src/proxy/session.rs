@@ -123,6 +123,14 @@ impl Session {
         }
     }
 
+    /// Bytes of the commands that are queued.
+    pub fn queued_bytes(&self) -> usize {
+        match self {
+            Session::Queueing(transaction) => transaction.queue.bytes(),
+            Session::Watching(_) | Session::Blocked { .. } => 0,
+        }
+    }
+
     /// Whether commands are being queued.
     pub fn is_transaction(&self) -> bool {
         matches!(self, Session::Queueing(_))

@@ -33,13 +33,16 @@ pub struct CurrentSettings {
     clients_auto: u64,
 }
 
-/// Settings that the table knows, and that do nothing yet.
-const NOT_YET: &[&str] = &["MaxMemory"];
+/// With less memory than this, and as much for each thread, the proxy could not work: what is less
+/// counts as that.
+const MEMORY_LEAST: u64 = 3 << 20;
+const MEMORY_LEAST_OF_THREAD: u64 = 1 << 20;
 
-/// Whether a setting that the table knows does anything.
+/// How much memory there may be with this `MaxMemory` and so many threads; `None` is no limit.
 #[must_use]
-pub fn is_in_effect(name: &str) -> bool {
-    !NOT_YET.contains(&name)
+pub fn memory_max(max_memory: u64, threads: usize) -> Option<u64> {
+    let least = MEMORY_LEAST + MEMORY_LEAST_OF_THREAD * threads as u64;
+    (max_memory > 0).then(|| max_memory.max(least))
 }
 
 impl Settings {
@@ -140,10 +143,8 @@ impl CurrentSettings {
 }
 
 fn set(conf: &mut Conf, name: &[u8], value: &[u8]) -> Result<(), String> {
-    let is_online =
-        |name: &str, change: Change| change == Change::Online && !NOT_YET.contains(&name);
-    let global = setting::find(GLOBAL, name).filter(|row| is_online(row.name, row.change));
-    let of_pool = setting::find(POOL, name).filter(|row| is_online(row.name, row.change));
+    let global = setting::find(GLOBAL, name).filter(|row| row.change == Change::Online);
+    let of_pool = setting::find(POOL, name).filter(|row| row.change == Change::Online);
     match (global, of_pool) {
         (Some(row), _) => row.set(conf, value),
         (None, Some(row)) => row.set(&mut conf.pool.common, value),

@@ -74,6 +74,8 @@ pub struct Neighbour {
     pub lines_under_way: AtomicUsize,
     /// How much memory its buffers have.
     pub memory: Arc<MemoryGauge>,
+    /// The most that one of its clients holds, while memory is short.
+    pub most_held: AtomicUsize,
     waker: Waker,
     mailbox: Mutex<Vec<Mail>>,
 }
@@ -138,6 +140,7 @@ impl Neighbour {
             monitors: AtomicUsize::new(0),
             lines_under_way: AtomicUsize::new(0),
             memory: Arc::default(),
+            most_held: AtomicUsize::new(0),
             waker: Waker::new()?,
             mailbox: Mutex::default(),
         })

@@ -399,6 +399,11 @@ impl Subscriptions {
         }
     }
 
+    /// What a client's subscriptions cost, in bytes.
+    pub fn cost_of(&self, client: ClientId) -> usize {
+        self.subscribers.get(&client).map_or(0, Subscriber::cost)
+    }
+
     /// How many bytes are kept for a client.
     pub fn held_bytes(&self, client: ClientId) -> usize {
         self.subscribers.get(&client).map_or(0, |one| one.held.len())

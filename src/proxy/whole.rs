@@ -242,6 +242,20 @@ impl Whole {
         }
     }
 
+    /// Bytes of memory that it takes, more or less.
+    pub fn memory_bytes(&self) -> usize {
+        let Memory { part_of_key, parts, replies } = &self.memory;
+        let pieces: usize = self.pieces.values().map(Vec::capacity).sum();
+        let body = match &self.purpose {
+            Purpose::LoadScript { body } => body.len(),
+            _ => 0,
+        };
+        body + pieces
+            + replies.capacity()
+            + parts.capacity() * size_of::<Part>()
+            + part_of_key.capacity() * 4
+    }
+
     /// Bytes that wait here.
     pub fn held_bytes(&self) -> usize {
         self.pieces.values().map(Vec::len).sum::<usize>() + self.memory.replies.len()

@@ -53,11 +53,16 @@ for port in $SINGLE $TWO_GROUPS $CLUSTER; do
     redis-cli -p "$port" --scan --pattern 'cli:p*' | xargs redis-cli -p "$port" del >/dev/null
 
     # What the tools of it show at a glance.
-    printed=$(redis-cli -p "$port" -i 0.01 -r 1 --stat 2>&1 & pid=$!; sleep 1; kill $pid 2>/dev/null) || true
-    case $printed in
-        *keys*mem*clients*) ;;
-        *) fail "--stat: $printed" ;;
-    esac
+    shown=$(mktemp)
+    redis-cli -p "$port" -i 0.01 --stat >"$shown" 2>&1 & pid=$!
+    tries=0
+    until grep -q 'keys.*mem.*clients' "$shown"; do
+        tries=$((tries + 1))
+        [ $tries -lt 200 ] || fail "--stat: $(cat "$shown")"
+        sleep 0.1
+    done
+    kill $pid
+    rm "$shown"
     redis-cli -p "$port" --bigkeys | grep -q 'Sampled' || fail --bigkeys
     redis-cli -p "$port" --memkeys | grep -q 'Sampled' || fail --memkeys
     redis-cli -p "$port" --latency -i 0 --raw >/dev/null 2>&1 & pid=$!

@@ -1,6 +1,7 @@
-//! HAProxy, stunnel and keepalived in front of the proxy, with the files in `conf/examples`.
+//! HAProxy, stunnel and keepalived in front of the proxy, with the files in `conf/examples`, and a
+//! browser in front of the status page.
 //!
-//! `make test-frontends` runs these; `make test` does not, because the programs have to be installed
+//! `make test-frontends` and `make test-page` run these; `make test` does not, because the programs have to be installed
 //! first. What runs is the file itself: only addresses, ports and paths are replaced, each of which
 //! must be in it.
 
@@ -19,6 +20,7 @@ mod it {
 }
 
 mod keepalived;
+mod page;
 mod tls;
 
 use std::fs;

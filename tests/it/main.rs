@@ -42,6 +42,7 @@ mod isolation;
 mod logs;
 mod long_keys;
 mod malformed;
+mod max_memory;
 mod metrics;
 mod monitor;
 mod multi_key;

@@ -7,7 +7,9 @@ use crate::support::{
 
 /// A server that does not mind if we read slowly, and a proxy with these lines.
 fn start(lines: &str) -> (RedisServer, Proxy) {
-    let server = RedisServer::start_with(&["--client-output-buffer-limit", "pubsub 0 0 0"]);
+    let server = RedisServer::start();
+    let limit = ["CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0"];
+    assert_eq!(server.client().cmd(&limit), ok());
     let proxy = Proxy::start(&format!("{lines}\n{}", groups_conf(&[server.address()])));
     (server, proxy)
 }

@@ -14,7 +14,7 @@ use super::checking::Request;
 use super::ledger::{Fate, Ledger, Rules};
 use super::listening::Ear;
 use super::model::Model;
-use super::plan::Plan;
+use super::plan::{Deed, Plan};
 use super::session::{Hearing, Session};
 use super::wire::{self, Value};
 
@@ -91,8 +91,9 @@ impl Client {
     pub fn new(index: usize, plan: &Plan) -> Client {
         let rules = Rules {
             is_strict: !plan.allows.lossy,
-            reads_replicas: plan.reads_replicas(),
+            reads_replicas: plan.may_read_replicas(),
             roles_change: plan.allows.role_changes,
+            keeps_order: !plan.deeds.contains(&Deed::Loop),
             read_your_writes_us: plan.read_your_writes_ms * 1_000,
         };
         World::alarm(World::now_us() + plan.begin_us);

@@ -130,6 +130,14 @@ impl Slots {
         }
     }
 
+    /// Each of two nodes believes that the other one has a slot.
+    pub fn confuse(&mut self, slot: u16, one: usize, other: usize) {
+        for (node, owner) in [(one, other), (other, one)] {
+            let owners = Rc::make_mut(&mut self.views[node].owners);
+            owners[usize::from(slot)] = u8::try_from(owner).unwrap_or(0);
+        }
+    }
+
     fn give(&mut self, slot: u16, to: usize) {
         let new = u8::try_from(to).unwrap_or(0);
         Rc::make_mut(&mut self.truth.owners)[usize::from(slot)] = new;

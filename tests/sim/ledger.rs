@@ -42,6 +42,9 @@ pub struct Rules {
     pub reads_replicas: bool,
     /// Roles change, so that who was a master may get a read for one.
     pub roles_change: bool,
+    /// What is sent for a key is executed in that order. It is not while a slot changes hands there
+    /// and back in a round trip, as when nodes refer those who ask to each other.
+    pub keeps_order: bool,
     /// For so long after a write reads go to the master.
     pub read_your_writes_us: u64,
 }
@@ -149,6 +152,7 @@ impl Ledger {
     /// It is known how a write went.
     pub fn settle(&mut self, data: &Data, key: usize, number: u32, fate: Fate) {
         let tag = (self.client, number);
+        let keeps_order = self.rules.keeps_order;
         let key = &mut self.keys[key];
         let Some(write) = key.writes.get_mut(&number) else { return };
         *write = fate;
@@ -160,7 +164,7 @@ impl Ledger {
         match fate {
             Fate::Done => {
                 let Some(at) = at else { panic!("{tag:?} is said to be done and was not") };
-                if history[at].is_lost {
+                if history[at].is_lost || !keeps_order {
                     key.done.insert(at + 1);
                     return;
                 }
@@ -194,6 +198,7 @@ impl Ledger {
     /// one that gave this number must be there, and is this one's from now on.
     pub fn check_count(&mut self, data: &Data, key: usize, number: u32, since_us: u64, count: i64) {
         let tag = (self.client, number);
+        let keeps_order = self.rules.keeps_order;
         let key = &mut self.keys[key];
         let text = count.to_string().into_bytes();
         let history = data.history(&key.name);
@@ -205,7 +210,7 @@ impl Ledger {
             .filter(|version| !key.done.contains(version))
             .find(is_it)
             .unwrap_or_else(|| panic!("INCR {tag:?} gave {count}, which nobody counted"));
-        if !history[version - 1].is_lost {
+        if keeps_order && !history[version - 1].is_lost {
             let later = key.done.range(version..).find(|later| !history[**later - 1].is_lost);
             assert!(
                 later.is_none(),
@@ -281,7 +286,8 @@ impl Ledger {
             return false;
         }
         let history = data.history(&key.name);
-        let is_old = key.done.range(sight.version + 1..).any(|done| !history[done - 1].is_lost);
+        let mut newer = key.done.range(sight.version + 1..);
+        let is_old = self.rules.keeps_order && newer.any(|done| !history[done - 1].is_lost);
         let latest = sight.version.checked_sub(1).map(|at| &history[at]);
         let is_early = self.rules.is_strict && latest.and_then(numbered) > Some(number);
         !is_old && !is_early

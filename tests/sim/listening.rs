@@ -186,7 +186,11 @@ impl Client {
     pub(super) fn publish(&mut self, plan: &Plan) {
         let sharded = self.random.one_in(3);
         let channel = channel(self.random.index(CHANNELS), sharded);
-        let most = if self.random.one_in(6) { plan.value_max.min(20_000) } else { 100 };
+        let most = match (plan.is_narrow(), self.random.one_in(6)) {
+            (true, _) => 20,
+            (false, true) => plan.value_max.min(20_000),
+            (false, false) => 100,
+        };
         let length = self.random.index(most);
         let payload = tagged_value((self.index, self.next_number), &channel, length);
         let word: &[u8] = if sharded { b"SPUBLISH" } else { b"publish" };

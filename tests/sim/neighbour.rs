@@ -8,6 +8,7 @@ use super::commands::tagged_value;
 use super::ledger::{Kind, Ledger};
 use super::listening::{all_channels, channel};
 use super::model::Model;
+use super::plan::Plan;
 
 /// It leaves a queue alone that has so many elements: who waits for one finds one.
 const QUEUE_MAX: usize = 20;
@@ -20,6 +21,9 @@ pub struct Neighbour {
     every_us: u64,
     count: u32,
     publishes: bool,
+    /// It publishes nothing until then: the network has to carry it, for everybody.
+    publishes_us: u64,
+    is_narrow: bool,
     has_stopped: bool,
 }
 
@@ -27,19 +31,24 @@ pub struct Neighbour {
 const SELF: usize = 99;
 
 impl Neighbour {
-    pub fn new<'a>(
-        ledgers: impl Iterator<Item = &'a Ledger>,
-        every_us: u64,
-        publishes: bool,
-    ) -> Neighbour {
+    pub fn new<'a>(ledgers: impl Iterator<Item = &'a Ledger>, plan: &Plan) -> Neighbour {
         let mut keys = Vec::new();
         for ledger in ledgers {
             let all = (0..ledger.len()).map(|key| ledger.key(key));
             let shared = all.filter(|key| matches!(key.kind, Kind::Watched | Kind::Queue));
             keys.extend(shared.map(|key| (key.name.clone(), key.kind == Kind::Queue)));
         }
-        let random = World::random();
-        Neighbour { random, keys, next_us: 0, every_us, count: 0, publishes, has_stopped: false }
+        Neighbour {
+            random: World::random(),
+            keys,
+            next_us: 0,
+            every_us: plan.neighbour_us,
+            count: 0,
+            publishes: plan.has_channels,
+            publishes_us: 0,
+            is_narrow: plan.is_narrow(),
+            has_stopped: false,
+        }
     }
 
     /// Writes, if it is time.
@@ -47,7 +56,8 @@ impl Neighbour {
         if self.has_stopped || World::now_us() < self.next_us {
             return;
         }
-        if self.publishes && self.random.one_in(2) {
+        if self.publishes && self.random.one_in(2) && World::now_us() >= self.publishes_us {
+            self.publishes_us = World::now_us() + if self.is_narrow { 1_000_000 } else { 4_000 };
             let (number, sharded) = (self.random.index(64), self.random.one_in(3));
             self.publish(model, &channel(number, sharded), sharded);
         } else if self.next_us > 0 {
@@ -67,7 +77,11 @@ impl Neighbour {
         let stations = model.stations(channel, sharded);
         let Some(node) = stations.get(self.random.index(stations.len())).copied() else { return };
         self.count += 1;
-        let length = if self.random.one_in(20) { 5_000 } else { self.random.index(100) };
+        let length = match (self.is_narrow, self.random.one_in(20)) {
+            (true, _) => 0,
+            (false, true) => 5_000,
+            (false, false) => self.random.index(100),
+        };
         let payload = tagged_value((SELF, self.count), channel, length);
         World::note(format_args!(
             "neighbour: publishes {} on {} at {node}",

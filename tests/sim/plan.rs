@@ -5,7 +5,7 @@ use predixy::base::random::Random;
 use predixy::sys::sim::Faults;
 
 /// All that is decided about a run before it begins. A chance of `n` is once in `n`, 0 is never.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     pub kind: Kind,
     /// Threads of the proxy.
@@ -61,6 +61,8 @@ pub struct Plan {
     pub script_us: u64,
     /// What the script does: each only if it is here.
     pub deeds: Vec<Deed>,
+    /// The configuration changes.
+    pub reloads: bool,
     /// For each executed request.
     pub server: ServerChances,
     /// For each burst.
@@ -142,6 +144,12 @@ pub enum Deed {
     NoDescriptors,
     /// A server forgets its scripts.
     ForgetScripts,
+    /// The proxy gets another configuration.
+    Reload,
+    /// The clock on the wall is set, forward or back.
+    SetClock,
+    /// Two nodes refer those who ask for a slot to each other, for a while.
+    Loop,
     /// A Sentinel dies for a while.
     SentinelCrash,
     /// A Sentinel does nothing for a while, or its connections break or are held.
@@ -223,6 +231,13 @@ impl Plan {
                 plan.add_clients_faults(random, 2);
                 plan.add_servers_faults(random);
             }
+        }
+        if random.one_in(4) {
+            plan.reloads = true;
+            plan.deeds.push(Deed::Reload);
+        }
+        if random.one_in(8) {
+            plan.deeds.push(Deed::SetClock);
         }
         if plan.priorities[0] == 0 {
             // A master without replicas would have nobody to read from.
@@ -325,6 +340,7 @@ impl Plan {
             reply_us: if random.one_in(2) { 0 } else { 1 << random.below(14) },
             script_us: 0,
             deeds: Vec::new(),
+            reloads: false,
             server: ServerChances::default(),
             client: ClientChances::default(),
             password: random.one_in(4),
@@ -396,6 +412,9 @@ impl Plan {
             }
         }
         self.deeds.extend(all.into_iter().filter(|_| random.one_in(3)));
+        if self.kind == Kind::Cluster && random.one_in(12) {
+            self.deeds.push(Deed::Loop);
+        }
         let mut chance = |most: u64| if random.one_in(2) { 0 } else { 20 + random.below(most) };
         self.server = ServerChances {
             garbage: chance(300),
@@ -424,6 +443,8 @@ impl Plan {
             Deed::JoinOrLeave,
             Deed::NoDescriptors,
             Deed::ForgetScripts,
+            Deed::Reload,
+            Deed::SetClock,
             Deed::SentinelCrash,
             Deed::SentinelTrouble,
             Deed::SentinelGossip,
@@ -441,6 +462,11 @@ impl Plan {
         let moves = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::Crash];
         // What a failover loses is lost.
         self.changes_roles() || self.deeds.iter().any(|deed| moves.contains(deed))
+    }
+
+    /// Whether the network carries little, so that much of what is published would clog it.
+    pub fn is_narrow(&self) -> bool {
+        *self.platform.capacity.start() < 1_000
     }
 
     /// Whether who is subscribed may miss messages: other servers tell them than before, or some
@@ -482,10 +508,38 @@ impl Plan {
         first..first + self.replicas
     }
 
-    /// Whether reads may go to replicas.
+    /// Whether reads may go to replicas now.
     pub fn reads_replicas(&self) -> bool {
         let [_, fixed, found] = self.priorities;
         fixed + found > 0
+    }
+
+    /// Whether they may at any time.
+    pub fn may_read_replicas(&self) -> bool {
+        self.reads_replicas() || self.reloads && self.replicas > 0
+    }
+
+    /// Another configuration for the same servers, which promises clients no less.
+    pub fn varied(&self, random: &mut Random) -> Plan {
+        let policies = [[60, 0, 0], [60, 50, 50], [50, 50, 50], [40, 60, 50]];
+        let is_same = |random: &mut Random| random.one_in(2);
+        let mut plan = self.clone();
+        if !is_same(random) {
+            plan.priorities = policies[random.index(if self.replicas == 0 { 1 } else { 4 })];
+        }
+        if !is_same(random) {
+            plan.lists_replicas = random.one_in(2);
+        }
+        if !is_same(random) {
+            plan.refresh_ms = 20 << random.below(6);
+        }
+        if !is_same(random) {
+            plan.retry_ms = 20 << random.below(4);
+            plan.failure_limit = 1 + random.below(10);
+        }
+        plan.read_your_writes_ms *= 1 + random.below(2);
+        plan.client_timeout_s *= 1 + random.below(2);
+        plan
     }
 
     /// The configuration of the proxy, with the names of all servers and of the Sentinels.

@@ -11,7 +11,9 @@ use predixy::base::random::Random;
 use predixy::conf::Conf;
 use predixy::logger::{Format, Logger, Settings, Target};
 use predixy::proxy::handler::Handler;
+use predixy::proxy::reload::take_effect;
 use predixy::proxy::share;
+use predixy::proxy::shared::Shared;
 use predixy::sys::sim::{Faults, World};
 use predixy::sys::{Endpoint, ListenSocket};
 
@@ -36,6 +38,9 @@ struct Run {
     neighbour: Neighbour,
     proxy: Endpoint,
     logger: Arc<Logger>,
+    shared: Arc<Shared>,
+    /// The names of the servers and Sentinels in the configuration.
+    listed: [Vec<String>; 2],
     has_log: bool,
     /// Passes in which nothing happened although somebody did not want to sleep.
     spins: u32,
@@ -130,11 +135,7 @@ impl Run {
         slots.dedup();
         let proxy = Endpoint::Ip(PROXY.parse().expect("an address"));
         Run {
-            neighbour: Neighbour::new(
-                clients.iter().map(|client| &client.ledger),
-                plan.neighbour_us,
-                plan.has_channels,
-            ),
+            neighbour: Neighbour::new(clients.iter().map(|client| &client.ledger), &plan),
             script: Script::new(slots, &plan),
             plan,
             random,
@@ -144,6 +145,8 @@ impl Run {
             model,
             proxy,
             logger,
+            shared,
+            listed: [listed, watchers],
             has_log: logs,
             spins: 0,
             naps: 0,
@@ -174,6 +177,9 @@ impl Run {
             }
         }
         self.neighbour.turn(&mut self.model);
+        if std::mem::take(&mut self.script.wants_reload) {
+            self.reload();
+        }
         self.passes += 1;
         assert!(self.passes < PASSES_MAX, "the run does not come to an end");
         if World::moves() != before {
@@ -185,6 +191,22 @@ impl Run {
         } else {
             self.spins += 1;
             assert!(self.spins < 20, "a handler turns and turns though nothing happens");
+        }
+    }
+
+    /// Gives the proxy another configuration, as its main thread does.
+    fn reload(&mut self) {
+        let [listed, watchers] = &self.listed;
+        let text = self.plan.varied(&mut self.random).conf(PROXY, listed, watchers);
+        let conf = Conf::parse(Path::new("sim.conf"), text.as_bytes(), &[]);
+        let mut conf = conf.unwrap_or_else(|errors| panic!("{errors:?}"));
+        let changed = self.shared.settings.update(|before| {
+            let kept = conf.keep_what_needs_a_restart(&before.conf);
+            assert!(kept.is_empty(), "{kept:?} cannot be reloaded");
+            Ok::<_, ()>(conf)
+        });
+        if let Ok((before, now)) = changed {
+            take_effect(&self.shared, &before, &now);
         }
     }
 
@@ -257,7 +279,7 @@ impl Run {
         self.neighbour.publish_everywhere(&mut self.model);
         let missing =
             |run: &mut Run| run.clients.iter().find_map(|client| client.missing(&run.model));
-        let done = self.until(10 * SECOND, |run| missing(run).is_none());
+        let done = self.until(PATIENCE_US, |run| missing(run).is_none());
         assert!(done, "{}", missing(self).unwrap_or_default());
         let done = self.until(10 * SECOND, |run| run.useless_topic().is_none());
         assert!(done, "nobody needs {:?} any more", self.useless_topic());
@@ -302,7 +324,8 @@ impl Run {
         let naps = self.naps;
         self.until(3 * SECOND, |_| false);
         let naps = self.naps - naps;
-        let most = 3_000 / self.plan.refresh_ms.min(1_000) * 200 + 100;
+        let refresh_ms = if self.plan.reloads { 20 } else { self.plan.refresh_ms.min(1_000) };
+        let most = 3_000 / refresh_ms * 200 + 100;
         assert!(
             naps < most,
             "woke {naps} times in three seconds in which nobody asked for anything"

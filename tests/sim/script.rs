@@ -29,6 +29,9 @@ pub struct Script {
     promoted_us: u64,
     /// Until then accepts do not fail again.
     accepts_us: u64,
+    /// The proxy is to get another configuration.
+    pub wants_reload: bool,
+    reload_us: u64,
 }
 
 /// Something that follows from what has happened.
@@ -62,6 +65,8 @@ const TERM_US: u64 = 2_500_000;
 
 /// How long clients are let in after descriptors were missing: otherwise nobody ever is.
 const ACCEPTS_US: u64 = 1_000_000;
+/// A configuration is in force for so long at least.
+const RELOAD_US: u64 = 200_000;
 
 impl Script {
     pub fn new(slots: Vec<u16>, plan: &Plan) -> Script {
@@ -80,6 +85,8 @@ impl Script {
             dead_sentinel: None,
             promoted_us: 0,
             accepts_us: 0,
+            wants_reload: false,
+            reload_us: 0,
         }
     }
 
@@ -164,11 +171,20 @@ impl Script {
                 }
             }
             Deed::ForgetScripts => model.nodes[some].knows_script = false,
+            Deed::Reload if World::now_us() >= self.reload_us => {
+                self.reload_us = World::now_us() + RELOAD_US;
+                self.wants_reload = true;
+            }
+            Deed::SetClock => {
+                let us = 1_i64 << self.random.below(42);
+                World::shift_wall(if self.random.one_in(2) { us } else { -us });
+            }
+            Deed::Loop => self.confuse(model, servers, short_us),
             Deed::NoDescriptors if World::now_us() >= self.accepts_us => {
                 self.accepts_us = World::now_us() + ACCEPTS_US;
                 World::fail_accepts(1 + u32::try_from(self.random.below(3)).unwrap_or(0));
             }
-            Deed::NoDescriptors => {}
+            Deed::NoDescriptors | Deed::Reload => {}
             Deed::SentinelCrash
             | Deed::SentinelTrouble
             | Deed::SentinelForgets
@@ -240,6 +256,19 @@ impl Script {
         } else {
             model.move_slot(slot, to);
             self.spread(model.nodes.len());
+        }
+    }
+
+    /// Two nodes believe each other to be the owner of a slot.
+    fn confuse(&mut self, model: &mut Model, servers: &[Server], us: u64) {
+        let slot = self.slots[self.random.index(self.slots.len())];
+        let owner = model.slots().owner(slot);
+        let is_free = !model.slots().is_migrating(slot) && Some(owner) != self.dead;
+        let Some(other) = self.heir(model, servers, owner).filter(|_| is_free) else { return };
+        World::note(format_args!("script: {owner} and {other} disagree about {slot}"));
+        model.slots_mut().confuse(slot, owner, other);
+        for node in [owner, other] {
+            self.after(us, Later::Enlighten(node));
         }
     }
 

@@ -308,6 +308,11 @@ impl Connection {
                 b"+OK\r\n".to_vec()
             }
             (b"hello", None) => greeting(words),
+            // The configuration has changed.
+            (b"readonly" | b"readwrite", None) if desk.plan.may_read_replicas() => {
+                self.standing.readonly = &*name == b"readonly";
+                b"+OK\r\n".to_vec()
+            }
             (b"subscribe" | b"psubscribe" | b"ssubscribe", None) => self.listen(desk, &name, words),
             (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", None) => {
                 self.unlisten(&name, words)
@@ -490,7 +495,7 @@ impl Connection {
                 self.reply(desk, reply);
                 return true;
             }
-            (b"readonly", Steps::Authenticated) if is_cluster && desk.plan.reads_replicas() => {
+            (b"readonly", Steps::Authenticated) if is_cluster && desk.plan.may_read_replicas() => {
                 self.standing.readonly = true;
                 ("+OK", Steps::Chosen)
             }
@@ -504,7 +509,7 @@ impl Connection {
                 ("-LOADING Redis is loading the dataset in memory", Steps::Chosen)
             }
             (b"ping", Steps::Authenticated | Steps::Chosen) => {
-                let must_say = is_cluster && desk.plan.reads_replicas();
+                let must_say = is_cluster && desk.plan.reads_replicas() && !desk.plan.reloads;
                 assert!(!must_say || self.standing.readonly, "READONLY was not said");
                 ("+PONG", Steps::Greeted)
             }

@@ -50,6 +50,10 @@ pub(super) struct Spare {
 
 /// Spare memory beyond this, in bytes, is given back.
 const SPARE_MAX: usize = 64 << 10;
+/// Memory for more keys than this is given back, and asked for before it is taken.
+const KEYS_KEPT: usize = 4096;
+/// What a key takes that is on its way in a part: its place, its part, its order.
+const DIVIDED_KEY: usize = 64;
 /// The memory of so many split requests is kept.
 const SPARE_WHOLES_MAX: usize = 32;
 
@@ -523,6 +527,9 @@ impl Handler {
 
     /// Divides a request by key, one part for each place that its keys live in.
     fn divide(&mut self, merge: Merge, request: &Request<'_>) {
+        if request.arguments.count() > KEYS_KEPT && !self.may_divide(request) {
+            return;
+        }
         let mut keys = mem::take(&mut self.spare.keys);
         let mut places = mem::take(&mut self.spare.places);
         let found = (request.command.keys()).keys(
@@ -550,8 +557,17 @@ impl Handler {
             }
             (Ok(()), Some(_)) => self.send_parts(merge, request, &keys, &mut places),
         }
-        self.spare.keys = keys;
-        self.spare.places = places;
+        if places.capacity() <= KEYS_KEPT {
+            self.spare.keys = keys;
+            self.spare.places = places;
+        }
+    }
+
+    /// Whether there is memory for what it takes to divide a request with so many keys.
+    #[cold]
+    fn may_divide(&mut self, request: &Request<'_>) -> bool {
+        let bytes = request.message.bytes.len() + request.arguments.count() * DIVIDED_KEY;
+        self.may_take((request.client, request.sequence), bytes)
     }
 
     /// Sends one part for each place, with the keys that live there in the order given.

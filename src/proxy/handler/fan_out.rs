@@ -19,6 +19,9 @@ use crate::resp::command::{Family, Merge, error_text};
 /// From so many bytes on, a merged reply is handed to its client in pieces.
 pub(super) const LARGE: usize = 64 << 10;
 
+/// Whether there is memory for so many bytes of copies need not be asked.
+const COPIES_MANY: usize = 64 << 10;
+
 impl Handler {
     /// Sends a request to every master. Where there is only one, what it says is the reply.
     pub(super) fn fan_out(&mut self, merge: Merge, request: &Request<'_>) {
@@ -59,6 +62,11 @@ impl Handler {
         request: &Request<'_>,
         bytes: &[u8],
     ) {
+        // It is copied for each of them.
+        let copies = bytes.len().saturating_mul(groups.len());
+        if copies > COPIES_MANY && !self.may_take((request.client, request.sequence), copies) {
+            return;
+        }
         let mut whole = Whole::for_groups(request.client, request.sequence, merge, groups.clone());
         whole.purpose = purpose;
         let whole = self.wholes.insert(whole);

@@ -7,6 +7,7 @@ use super::super::session::Session;
 use super::super::settings::Settings;
 use super::Handler;
 use super::loss::Loss;
+use super::scarcity::Budget;
 use super::upkeep::Chore;
 use crate::log_warn;
 use crate::pool::{Credentials, GroupId, Place, ServerGroup, Topology};
@@ -23,6 +24,7 @@ impl Handler {
         if let Some(reader) = &mut self.reader {
             reader.follow(&self.settings);
         }
+        self.budget = Budget::new(&self.settings, self.shared.handlers.len());
         self.set_open();
         self.read_your_writes_us = self.settings.conf.pool.common.read_your_writes_us;
         if !Arc::ptr_eq(&before.monitors, &self.settings.monitors) {

@@ -92,8 +92,9 @@ impl Handler {
     /// the link is not read for now.
     pub(super) fn slow_down(&mut self, id: LinkId, client: ClientId) {
         let unread = self.unread_replies(client);
+        let most = self.budget.share_of(UNREAD_MAX.min(self.budget.unread_max));
         let is_needed = match self.links.get(id) {
-            Some(link) if unread > UNREAD_MAX => !link.is_private || is_needed(link, client),
+            Some(link) if unread > most => !link.is_private || is_needed(link, client),
             _ => return,
         };
         if is_needed && !self.make_way(id, client) {
@@ -141,7 +142,7 @@ impl Handler {
     /// A client has read what it had not: the link that waits for that goes on.
     #[cold]
     pub(super) fn speed_up(&mut self, id: ClientId) {
-        if self.unread_replies(id) > UNREAD_FEW {
+        if self.unread_replies(id) > self.budget.share_of(4 * UNREAD_FEW) / 4 {
             return;
         }
         let Some(client) = self.clients.get_mut(id) else { return };

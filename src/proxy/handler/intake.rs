@@ -9,7 +9,7 @@ use super::super::accept_connection::{AcceptConnection, Intake};
 use super::super::legacy::Legacy;
 use super::super::replies;
 use super::super::request::ClientId;
-use super::super::settings::Settings;
+use super::super::settings::{self, Settings};
 use super::super::shared::Mail;
 use super::dispatch::{Message, Taken};
 use super::links::ELEPHANT;
@@ -32,17 +32,17 @@ pub(super) struct Reader {
 }
 
 /// All connections share one buffer of this size to read into.
-const SCRATCH: usize = 64 << 10;
+pub(super) const SCRATCH: usize = 64 << 10;
 /// A request of which more than this has come gets a buffer of its own to be read into.
 const LARGE: usize = 16 << 10;
 /// A client with much to say lets others have their turn after this many reads.
 const READS_PER_TURN: usize = 4;
+/// So much of `MaxMemory` must stand behind each argument of a request.
+const MEMORY_OF_ARGUMENT: u64 = 64;
 /// At most so many clients are accepted before others have their turn.
 const ACCEPTS_PER_TURN: usize = 64;
 /// A client with so many requests in flight is not read until half of them are answered.
 const IN_FLIGHT_MAX: usize = 4096;
-/// A client with so many bytes to read is not read from until it has taken most of them.
-const UNREAD_MAX: usize = 1 << 20;
 /// Empty reply queues are kept for the next client if they are no longer than this.
 const LINE_KEPT: usize = 256;
 /// Empty reply queues kept at a time.
@@ -69,6 +69,10 @@ impl Reader {
         let most = usize::try_from(settings.client_query_limit()).unwrap_or(usize::MAX);
         self.limits.request_max = most;
         self.stranger_limits.request_max = most;
+        // Where each argument is takes memory too.
+        let memory = settings::memory_max(settings.conf.max_memory, 1).unwrap_or(u64::MAX);
+        let most = usize::try_from(memory / MEMORY_OF_ARGUMENT).unwrap_or(usize::MAX);
+        self.limits.arguments_max = most.min(Limits::default().arguments_max);
     }
 }
 
@@ -135,6 +139,9 @@ impl Handler {
     }
 
     pub(super) fn accept(&mut self, listener: usize) {
+        if !self.has_room_for_clients() {
+            return self.pause_listening();
+        }
         let intake = self.intake_at(listener);
         for _ in 0..ACCEPTS_PER_TURN {
             let Some(listener) = self.listeners.get(listener) else { return };
@@ -250,7 +257,17 @@ impl Handler {
         // Taken out for the time of reading, so that requests can be handled where they lie.
         let Some(mut reader) = self.reader.take() else { return };
         for _ in 0..READS_PER_TURN {
-            match self.read_client_once(&mut reader, id) {
+            let mut most = SCRATCH;
+            if self.budget.is_short() {
+                match self.ration(id) {
+                    Some(ration) => most = ration,
+                    None => {
+                        self.reader = Some(reader);
+                        return;
+                    }
+                }
+            }
+            match self.read_client_once(&mut reader, id, most) {
                 Next::More => {}
                 Next::Enough => {
                     self.put_back(reader);
@@ -262,8 +279,8 @@ impl Handler {
         self.eager_clients.push(id);
     }
 
-    /// Takes the requests that lie ready, or reads once and takes what came.
-    fn read_client_once(&mut self, reader: &mut Reader, id: ClientId) -> Next {
+    /// Takes the requests that lie ready, or reads once, `most` bytes or less, and takes what came.
+    fn read_client_once(&mut self, reader: &mut Reader, id: ClientId, most: usize) -> Next {
         let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
         if client.intake != Intake::Open {
             if client.intake.wants_header() {
@@ -291,13 +308,14 @@ impl Handler {
             reader.scratch[..held].copy_from_slice(inbox.filled());
         }
         if held == fed {
-            match client.socket.read(&mut reader.scratch[held..]) {
+            let end = (held + most).min(SCRATCH);
+            match client.socket.read(&mut reader.scratch[held..end]) {
                 Ok(Progress::Moved(length)) => {
                     total += length;
                     self.recorder.handler().total_recv_client_bytes.add(length as u64);
                     // A short read has emptied the kernel's buffer, and the next arrival is a
                     // new event; but the end of the stream may have been announced already.
-                    client.readable = total == reader.scratch.len() || client.hung_up;
+                    client.readable = total == end || client.hung_up;
                 }
                 Ok(Progress::WouldBlock) => client.readable = false,
                 Ok(Progress::Closed) => return self.client_ended(id),
@@ -325,7 +343,7 @@ impl Handler {
         loop {
             let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
             if client.intake == Intake::Open
-                && (client.owed() >= IN_FLIGHT_MAX || client.outbox.len() >= UNREAD_MAX)
+                && (client.owed() >= IN_FLIGHT_MAX || client.outbox.len() >= self.budget.unread_max)
             {
                 // `flush_client` goes on when it has less under way.
                 client.intake = Intake::Paused;
@@ -390,9 +408,19 @@ impl Handler {
         let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
         let Some(inbox) = &mut client.inbox else { return Next::Enough };
         let fed = inbox.len();
-        // Whoever announces much gets memory as it comes, not as it is announced.
         let wanted = client.parser.wanted();
-        inbox.reserve(wanted.clamp(LARGE, fed.max(4 * LARGE)));
+        if inbox.room() < wanted.clamp(1, LARGE) {
+            // Whoever announces much gets memory as it comes, not as it is announced.
+            let more = wanted.clamp(LARGE, fed.max(4 * LARGE));
+            if !self.make_room_for(id, fed + more) {
+                return Next::Enough;
+            }
+            let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
+            let Some(inbox) = &mut client.inbox else { return Next::Enough };
+            inbox.reserve_exact(more);
+        }
+        let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
+        let Some(inbox) = &mut client.inbox else { return Next::Enough };
         let room = inbox.room_mut();
         // Of what follows the request no more may come than the scratch buffer has room for.
         let most = room.len().min(wanted.max(LARGE));
@@ -568,12 +596,14 @@ impl Handler {
         }
         let may_go_on = match client.intake {
             Intake::Paused => {
-                client.owed() <= IN_FLIGHT_MAX / 2 && client.outbox.len() <= UNREAD_MAX / 4
+                client.owed() <= IN_FLIGHT_MAX / 2
+                    && client.outbox.len() <= self.budget.unread_max / 4
             }
             Intake::Waiting => client.owed() == 0,
             Intake::Open
             | Intake::Header
             | Intake::HeaderWithUser
+            | Intake::Starved
             | Intake::Held
             | Intake::Leaving
             | Intake::Closed => false,

@@ -5,6 +5,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::super::accept_connection::AtOnce;
 use super::super::connect_connection::{ConnectConnection, LinkState};
 use super::super::giants::GIANT;
 use super::super::lane::Lane;
@@ -410,6 +411,9 @@ impl Handler {
         // Taken out for the time of reading, so that replies can be handled where they lie.
         let Some(mut reader) = self.reader.take() else { return };
         for _ in 0..READS_PER_TURN {
+            if self.budget.is_spent() {
+                self.relieve(self.budget.spent_at);
+            }
             if !self.read_link_once(&mut reader, id, hung_up) {
                 self.put_back(reader);
                 return;
@@ -506,14 +510,22 @@ impl Handler {
                     Origin::Client { client, sequence } => {
                         link.awaiting.pop_front();
                         replies += 1;
-                        if let Some(asker) = self.clients.get_mut(client) {
-                            asker.answer(&self.buffers, sequence, reply);
-                            if !asker.listed {
-                                asker.listed = true;
-                                self.busy_clients.push(client);
-                            }
-                        }
                         (begin, at) = (end, end);
+                        let Some(asker) = self.clients.get_mut(client) else { continue };
+                        match asker.answer_at_once(&self.buffers, sequence, reply) {
+                            AtOnce::Sent(sent) => {
+                                asker.active_us = self.now_us;
+                                self.recorder.handler().total_send_client_bytes.add(sent as u64);
+                                if sent == reply.len() {
+                                    continue;
+                                }
+                            }
+                            AtOnce::Nothing => asker.answer(&self.buffers, sequence, reply),
+                        }
+                        if !asker.listed {
+                            asker.listed = true;
+                            self.busy_clients.push(client);
+                        }
                         continue;
                     }
                     Origin::Part { whole, part } => {
@@ -655,6 +667,9 @@ impl Handler {
     }
 
     pub(super) fn answer_piece(&mut self, id: ClientId, sequence: u32, piece: &[u8]) {
+        if self.budget.is_spent() {
+            self.relieve(self.budget.spent_at);
+        }
         let Some(client) = self.clients.get_mut(id) else { return };
         let before = client.outbox.len();
         match client.answer_piece(&self.buffers, sequence, piece) {

@@ -150,7 +150,9 @@ impl Handler {
             }
             let handler = &self.shared.handlers[*target];
             let length = lines.len();
-            if handler.lines_under_way.fetch_add(length, Relaxed) + length > UNDER_WAY_MAX {
+            if handler.lines_under_way.fetch_add(length, Relaxed) + length
+                > UNDER_WAY_MAX.min(self.budget.queue_max)
+            {
                 handler.lines_under_way.fetch_sub(length, Relaxed);
                 handler.post(Mail::Run(Box::new(Handler::cut_off_monitors)));
                 continue;

@@ -257,6 +257,11 @@ impl Handler {
         }
     }
 
+    /// What a client's subscriptions cost, in bytes.
+    pub(super) fn subscriptions_cost(&self, id: ClientId) -> usize {
+        self.pubsub.book.cost_of(id)
+    }
+
     /// How many subscriptions a client has: to channels, patterns and sharded channels.
     pub(super) fn subscription_counts(&self, id: ClientId) -> [usize; Kind::ALL.len()] {
         self.pubsub.book.counts(id)

@@ -24,7 +24,7 @@ use crate::resp::reply::Reply;
 use crate::resp::response_parser::ResponseParser;
 use crate::resp::writer::{Protocol, Sink};
 use crate::stats::{Distribution, HandlerTotals};
-use crate::sys::{clock, resource};
+use crate::sys::{clock, memory, resource};
 
 /// What INFO needs from one time to the next.
 #[derive(Default)]
@@ -229,7 +229,6 @@ impl Handler {
         let shared = &self.shared;
         let binds: Vec<_> =
             self.settings.conf.binds.iter().map(|bind| bind.address.to_string()).collect();
-        let memory = shared.handlers.iter().map(|handler| handler.memory.bytes());
         let addresses: Vec<_> =
             self.topology.listed().map(|server| server.address().to_string()).collect();
         let servers = self.topology.listed().zip(&addresses);
@@ -246,7 +245,7 @@ impl Handler {
                 uptime_s: (clock::monotonic_us() - shared.started_us) / 1_000_000,
             },
             resource: ResourceInfo {
-                used_memory: memory.sum(),
+                used_memory: memory::used() as u64,
                 max_memory: self.settings.conf.max_memory,
                 usage: resource::usage().ok(),
             },

@@ -45,7 +45,7 @@ impl Handler {
     pub(super) fn finish_load_script(&mut self, whole: Whole, body: &[u8]) {
         let good = whole.replies().map(Reply::new).find(|reply| !reply.is_error());
         if let Some(digest) = good.and_then(|reply| reply.text()) {
-            self.shared.scripts.remember(digest, body);
+            self.shared.scripts.remember(digest, body, self.budget.queue_max);
         }
         self.answer_merged(whole);
     }

@@ -41,6 +41,8 @@ pub(super) enum Chore {
     Accept,
     /// The first client may have waited too long for the header of its proxy.
     Headers,
+    /// Memory was short.
+    Memory,
     /// A pause is over.
     Resume,
     /// During a pause: what was under way may be done.
@@ -177,6 +179,9 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Headers) {
             self.check_headers();
+        }
+        if now_us >= self.deadlines.of(Chore::Memory) {
+            self.check_memory();
         }
         if now_us >= self.deadlines.of(Chore::Room) {
             self.check_room();

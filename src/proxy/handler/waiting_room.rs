@@ -284,7 +284,9 @@ impl Handler {
     /// Puts a request into the room.
     fn keep(&mut self, parcel: Parcel<'_>, error: &'static [u8], pause: Option<Pause>) {
         let Parcel { place, master, lane, ticket, request } = parcel;
-        if self.room.bytes + request.len() + mem::size_of::<Waiting>() > BYTES_MAX {
+        if self.room.bytes + request.len() + mem::size_of::<Waiting>()
+            > BYTES_MAX.min(self.budget.queue_max)
+        {
             return self.deliver(ticket.origin, error);
         }
         let hold_us = self.settings.conf.pool.common.failover_hold_us;

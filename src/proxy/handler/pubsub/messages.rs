@@ -240,6 +240,7 @@ impl Handler {
         let Some(topic) = pubsub.book.topic(topic) else { return };
         let limit = self.settings.client_output_limit();
         // A block for one reader would be a copy like any other.
+        batch.is_shared |= self.budget.is_short();
         batch.is_shared &= batch.block.is_some() || topic.active() > 1;
         let (mut in_the_middle, mut too_slow) = (Vec::new(), Vec::new());
         for member in topic.members() {
@@ -247,12 +248,26 @@ impl Handler {
                 continue;
             }
             let Some(client) = clients.get_mut(member.client) else { continue };
-            if client.is_mid_reply() {
+            // What is kept comes first, also when its reply has just come to its end.
+            let keeps = client.merging > 0 && pubsub.book.held_bytes(member.client) > 0;
+            if client.is_mid_reply() || keeps {
                 in_the_middle.push((member.client, client.lane.protocol()));
                 continue;
             }
             // Whoever has not read what it was sent before is told when it can be written to.
             let is_slow = !client.outbox.is_empty() && !client.listed;
+            if self.budget.is_spent() {
+                // Whoever reads makes room at once, and whoever does not makes way.
+                if is_slow {
+                    too_slow.push(member.client);
+                    continue;
+                }
+                let before = client.outbox.len();
+                // An error is met again when what is appended now is written.
+                let _ = client.outbox.flush(&client.socket);
+                let sent = before - client.outbox.len();
+                self.recorder.handler().total_send_client_bytes.add(sent as u64);
+            }
             batch.append_to(&mut client.outbox, client.lane.protocol(), buffers);
             if is_slow {
                 if client.unread_bytes() as u64 > limit {

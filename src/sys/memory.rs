@@ -1,0 +1,100 @@
+//! How much memory this process has from its allocator, counted where it is taken and given back.
+//!
+//! Everything counts that is made while the process runs, whoever makes it: a ceiling that leaves
+//! something out is none. The steady state takes nothing and gives nothing back, so that it costs
+//! nothing there; what is not steady pays one addition.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::release::{keep_no_large_blocks, release_free_memory};
+
+/// The allocator of the system, and the sum of what it has given.
+struct Counted;
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
+
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that are in use at this moment.
+#[inline]
+pub fn used() -> usize {
+    USED.load(Relaxed)
+}
+
+/// Has large blocks go back to the system as soon as nobody uses them, because what the process has
+/// is not to be much more than what it uses.
+pub fn be_thrifty() {
+    keep_no_large_blocks();
+}
+
+/// Hands memory that nobody uses any more back to the system, where the allocator keeps it.
+pub fn give_back() {
+    release_free_memory();
+}
+
+// SAFETY: each call goes to `System` with the arguments as they came, and so does its answer;
+// counting touches no memory but the counter.
+unsafe impl GlobalAlloc for Counted {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps the promises that `System` asks for, which are the same.
+        taken(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        taken(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        USED.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: `memory` is from `alloc` above, and so from `System`, with the same layout.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        let moved = unsafe { System.realloc(memory, layout, size) };
+        if !moved.is_null() {
+            // By turns, because the sum of both must fit, and the difference may be negative.
+            USED.fetch_add(size, Relaxed);
+            USED.fetch_sub(layout.size(), Relaxed);
+        }
+        moved
+    }
+}
+
+#[inline]
+fn taken(memory: *mut u8, size: usize) -> *mut u8 {
+    if !memory.is_null() {
+        USED.fetch_add(size, Relaxed);
+    }
+    memory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_taken_counts_until_it_is_given_back() {
+        // Other tests take memory at this moment, but not as much.
+        const MUCH: usize = 1 << 28;
+        let before = used();
+        let mut much = vec![0u8; MUCH];
+        assert!(used() >= before + MUCH / 2);
+        much.reserve_exact(MUCH * 2);
+        assert!(used() >= before + MUCH * 2);
+        much.truncate(1);
+        much.shrink_to_fit();
+        assert!(used() < before + MUCH);
+        drop(much);
+        give_back();
+        assert!(used() < before + MUCH / 2);
+    }
+}

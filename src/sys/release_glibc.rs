@@ -1,0 +1,18 @@
+//! An allocator that keeps what was given back to it, and lets it go when it is asked.
+
+/// Blocks from this size on, in bytes, can be had so that they go back by themselves.
+const LARGE: libc::c_int = 64 << 10;
+
+/// From now on large blocks go back to the system as soon as nobody uses them. That takes more of
+/// its time than to keep them.
+pub(in crate::sys) fn keep_no_large_blocks() {
+    // SAFETY: takes and gives integers only; what it sets is read whenever a block is taken, and
+    // any value is good there.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+}
+
+/// Hands what nobody uses any more back to the system.
+pub(in crate::sys) fn release_free_memory() {
+    // SAFETY: takes and gives integers only; the allocator locks what it touches.
+    unsafe { libc::malloc_trim(0) };
+}
