@@ -28,7 +28,7 @@ pub fn usage() -> io::Result<Usage> {
 
 /// Asks for as many descriptors as the system lets us have; how many those are.
 pub fn raise_descriptor_limit() -> u64 {
-    let Ok(limit) = descriptor_limit() else { return 0 };
+    let Ok(limit) = descriptor_limit() else { return UNKNOWN_LIMIT };
     let mut wanted = limit.rlim_max.min(DESCRIPTORS_MAX as _);
     while wanted > limit.rlim_cur {
         if set_descriptor_limit(libc::rlimit { rlim_cur: wanted, ..limit }).is_ok() {
@@ -39,6 +39,9 @@ pub fn raise_descriptor_limit() -> u64 {
     }
     limit.rlim_cur as _
 }
+
+/// What a system allows at the least that does not say what it allows: a strict sandbox, perhaps.
+const UNKNOWN_LIMIT: u64 = 1024;
 
 fn descriptor_limit() -> io::Result<libc::rlimit> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
