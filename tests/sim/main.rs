@@ -142,7 +142,11 @@ fn run_seeds(from: u64, seeds: u64, survey: bool) -> Total {
                     next.store(from + seeds, Ordering::Relaxed);
                 }
             }
-            total.lock().unwrap_or_else(PoisonError::into_inner).add(seed, outcome);
+            let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
+            total.add(seed, outcome);
+            if survey && total.seeds.is_multiple_of(1_000) {
+                println!("{} seeds so far, {} have failed", total.seeds, total.failures.len());
+            }
         }
     };
     thread::scope(|scope| {
