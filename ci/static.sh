@@ -45,7 +45,8 @@ ask_rustup() {
 # `optimize(speed)`, which `--cfg small` turns on, and what the last step moves into them. Nothing unwinds, so the tables
 # for that are left out; a panic says where it was, and not by which way.
 flags="-C relocation-model=static -C target-feature=+crt-static"
-small="--cfg small -C force-unwind-tables=no"
+# The linker takes the first of two definitions, ours of src/sys/no_backtrace.rs.
+small="--cfg small -C force-unwind-tables=no -C link-arg=-Wl,-z,muldefs"
 build_small() {
     RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags $small ${2-}" CARGO_PROFILE_RELEASE_OPT_LEVEL=z \
         "$cargo" rustc --locked --release --bin predixy --target "$1" \

@@ -47,6 +47,9 @@ pub mod privileges;
 #[cfg(feature = "sim")]
 pub mod sim;
 
+#[cfg(all(small, target_env = "musl", not(feature = "sim")))]
+mod no_backtrace;
+
 // What the real platforms are made of.
 #[cfg(not(feature = "sim"))]
 mod call;
