@@ -577,3 +577,39 @@ fn a_later_write_does_not_overtake_an_earlier_one_to_the_old_master() {
     assert_eq!((first.reply(), second.reply()), (ok(), ok()));
     assert_eq!(new.heard_named("SET").len(), 1);
 }
+
+#[test]
+fn what_is_watched_at_a_master_that_was_replaced_has_changed() {
+    if original_differs("EXEC goes to the old master, and says what it thinks") {
+        return;
+    }
+    let servers = [RedisServer::start(), RedisServer::start()];
+    for (server, value) in servers.iter().zip(["old", "new"]) {
+        assert_eq!(server.client().cmd(&["SET", "k", value]), ok());
+    }
+    let says = says(servers[0].port(), 1);
+    let guard = [fake_sentinel(&says)];
+    let proxy = proxy_for_fakes(&guard, "");
+    proxy.wait_for_servers(1);
+    let (mut early, mut late, mut other) = (proxy.client(), proxy.client(), proxy.client());
+    assert_eq!(early.line("WATCH k"), ok());
+    assert_eq!(late.line("WATCH k"), ok());
+    // One has queued something already when the old master, which knows of nothing, is replaced.
+    assert_eq!((early.line("MULTI"), early.line("SET k mine").text()), (ok(), "QUEUED".to_owned()));
+    {
+        let mut opinion = says.lock().unwrap();
+        (opinion.master, opinion.of, opinion.epoch) = (servers[1].port(), servers[1].port(), 2);
+        opinion.replicas = vec![(servers[0].port(), "slave")];
+    }
+    wait_until(SOON, "the new master to be read from", || other.line("GET k") == bulk("new"));
+    assert_eq!(early.line("EXEC"), Value::NilArray);
+    assert_eq!(late.line("GET k"), bulk("new"));
+    assert_eq!((late.line("MULTI"), late.line("SET k mine").text()), (ok(), "QUEUED".to_owned()));
+    assert_eq!(late.line("EXEC"), Value::NilArray);
+    let values = servers.each_ref().map(|server| server.client().line("GET k"));
+    assert_eq!(values, [bulk("old"), bulk("new")]);
+    // Afterwards everything is as ever.
+    assert_eq!((late.line("WATCH k"), late.line("MULTI")), (ok(), ok()));
+    assert_eq!(late.line("SET k mine").text(), "QUEUED");
+    assert_eq!(late.line("EXEC"), Value::Array(vec![ok()]));
+}

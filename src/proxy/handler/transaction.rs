@@ -19,7 +19,7 @@ use super::Handler;
 use super::dispatch::{Common, Request, Taken, no_server_reply};
 use super::loss::Loss;
 use crate::base::slab::Slab;
-use crate::pool::{Place, ServerId};
+use crate::pool::{Place, ServerGroup, ServerId};
 use crate::resp::command::{
     Family, LocalCommand, PubSubCommand, ScriptCommand, TransactionCommand, Unresolved, error_text,
 };
@@ -191,12 +191,13 @@ impl Handler {
         let place = self.place_in_transaction(request)?;
         let with_script = self.with_its_script(request);
         let bytes = with_script.as_deref().unwrap_or(request.message.bytes);
-        let Handler { clients, links, buffers, .. } = self;
+        let is_out_of_reach = self.is_out_of_reach(id);
+        let Handler { clients, buffers, .. } = self;
         let Some(transaction) = transaction_in(clients, id) else { return Ok(Queued::There) };
         if !transaction.admits(place) {
             return Err(Refused::With(replies::CROSS_SLOT));
         }
-        if transaction.link.is_some_and(|link| links.get(link).is_none()) {
+        if is_out_of_reach {
             transaction.lose();
             if transaction.is_spoiled {
                 return Err(Refused::With(replies::NO_SERVER_CONNECTION));
@@ -233,6 +234,24 @@ impl Handler {
         let ticket = request.ticket(self.now_us);
         self.send_step(link, id, Step::Queued, bytes, ticket);
         Ok(Queued::There)
+    }
+
+    /// Whether the link of a transaction is lost, or what it watches is watched at a server that is
+    /// no longer its master. That one may not know so yet: it executes what it is told, and has not
+    /// seen what others have written to the new one, and this client has read there. In a cluster
+    /// it says MOVED.
+    fn is_out_of_reach(&mut self, id: ClientId) -> bool {
+        let Handler { clients, links, topology, .. } = self;
+        let Some(transaction) = transaction_in(clients, id) else { return false };
+        let Some(link) = transaction.link else { return false };
+        let Some(link) = links.get(link) else { return true };
+        match transaction.place {
+            Some(Place::Group(group)) if transaction.is_watching => {
+                let master = topology.group(group).and_then(ServerGroup::master);
+                master.is_some_and(|master| master != link.server)
+            }
+            _ => false,
+        }
     }
 
     /// Where the keys of a request live, if it has any.
@@ -338,9 +357,9 @@ impl Handler {
     /// EXEC in a transaction.
     fn execute(&mut self, request: &Request<'_>) {
         let (id, sequence) = (request.client, request.sequence);
-        let Handler { clients, links, .. } = self;
-        let Some(transaction) = transaction_in(clients, id) else { return };
-        if transaction.link.is_some_and(|link| links.get(link).is_none()) {
+        let is_out_of_reach = self.is_out_of_reach(id);
+        let Some(transaction) = self.transaction_of(id) else { return };
+        if is_out_of_reach {
             transaction.lose();
         }
         let reply = match transaction.outcome() {
