@@ -58,6 +58,20 @@ pub fn wait_until(deadline: Duration, what: &str, mut condition: impl FnMut() ->
     }
 }
 
+/// As [`wait_until`], of a condition that says what it still lacks.
+#[track_caller]
+pub fn wait_until_told(
+    deadline: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<(), String>,
+) {
+    let until = Instant::now() + deadline;
+    while let Err(lack) = condition() {
+        assert!(Instant::now() < until, "after {deadline:?} still not: {what}: {lack}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// A port that was free a moment ago and that no other test of this process was given.
 ///
 /// Whoever binds it must still be ready to find it taken, and ask again.

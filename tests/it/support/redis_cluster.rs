@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Client, RedisServer, SOON, Value, wait_until};
+use super::{Client, RedisServer, SOON, Value, wait_until, wait_until_told};
 
 /// Masters first, in the order of their slots, then the replicas of the first, of the second and so
 /// on.
@@ -127,6 +127,23 @@ impl RedisCluster {
             let knows = master == from && reply == super::error(REPLICA);
             assert!(knows || reply == super::ok(), "{owner}: {reply:?}");
         }
+        self.wait_until_epoch_is_known(to, from);
+    }
+
+    /// Waits until a node knows the configuration epoch of another. Who takes a slot back takes a
+    /// greater epoch than all that it knows of: without this wait perhaps none than that of the owner
+    /// from whom it takes it, which then wins the slot again as soon as the two hear of each other.
+    fn wait_until_epoch_is_known(&self, of: usize, by: usize) {
+        let epoch = |node: usize| {
+            let nodes = self.nodes[node].client().line("CLUSTER NODES").text();
+            let line = nodes.lines().find(|line| line.starts_with(self.id(of)));
+            line.and_then(|line| line.split(' ').nth(6)).map(str::to_owned)
+        };
+        let own = epoch(of);
+        wait_until_told(SOON, "the old owner to know the epoch of the new one", || {
+            let known = epoch(by);
+            if known == own { Ok(()) } else { Err(format!("{known:?} instead of {own:?}")) }
+        });
     }
 
     /// Makes a replica take over from its master, both alive, and waits until it has.
@@ -187,15 +204,18 @@ impl RedisCluster {
     pub fn wait_until_well(&self) {
         for node in &self.nodes {
             let mut client = node.client();
-            wait_until(SOON, "every node to know that all is well", || {
+            wait_until_told(SOON, "every node to know that all is well", || {
                 let nodes = client.line("CLUSTER NODES").text();
-                self.is_settled(&mut client)
+                let is_well = self.is_settled(&mut client)
                     && !nodes.contains("fail")
-                    && !nodes.contains("disconnected")
+                    && !nodes.contains("disconnected");
+                if is_well { Ok(()) } else { Err(format!("port {}: {nodes}", node.port())) }
             });
-            wait_until(SOON, "every replica to be in step", || {
+            wait_until_told(SOON, "every replica to be in step", || {
                 let told = client.line("INFO replication").text();
-                told.contains("role:master") || told.contains("master_link_status:up")
+                let is_well =
+                    told.contains("role:master") || told.contains("master_link_status:up");
+                if is_well { Ok(()) } else { Err(format!("port {}: {told}", node.port())) }
             });
         }
     }
