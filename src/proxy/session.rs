@@ -64,6 +64,9 @@ pub struct Transaction {
     pub queued: u32,
     /// Some command could not be queued: EXEC fails.
     pub is_spoiled: bool,
+    /// The error that spoiled it, if its client was told by then that the command was queued: a
+    /// whole reply, which EXEC passes on.
+    pub cause: Option<Box<[u8]>>,
     /// It cannot be proved that what it watches has not changed: EXEC answers nil.
     pub is_void: bool,
     /// The commands, as long as they may have to be sent again.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::support::{
-    Answer, FakeServer, Heard, Proxy, SOON, bulk, error, key_in_slots, nodes_line, ok,
+    Answer, FakeServer, Heard, Proxy, SOON, Value, bulk, error, key_in_slots, nodes_line, ok,
     original_differs, simple, slot_of, wait_until, wire,
 };
 
@@ -17,11 +17,20 @@ fn key() -> String {
 fn start(
     script: impl Fn(usize, &Heard) -> Answer + Send + Sync + 'static,
 ) -> (Vec<FakeServer>, Proxy) {
-    let fakes = FakeServer::start_cluster(2, move |index, heard| match heard.name().as_str() {
+    let script = move |index, heard: &Heard| match heard.name().as_str() {
         "GET" | "SET" | "MGET" | "ZMPOP" => script(index, heard),
         _ => Answer::Usual,
-    });
-    let proxy = Proxy::start(&FakeServer::conf(&fakes, ""));
+    };
+    start_with(script, "")
+}
+
+/// Two masters that answer everything as `script` says, in a pool with more lines.
+fn start_with(
+    script: impl Fn(usize, &Heard) -> Answer + Send + Sync + 'static,
+    lines: &str,
+) -> (Vec<FakeServer>, Proxy) {
+    let fakes = FakeServer::start_cluster(2, script);
+    let proxy = Proxy::start(&FakeServer::conf(&fakes, lines));
     proxy.wait_for_servers(2);
     (fakes, proxy)
 }
@@ -291,4 +300,38 @@ fn what_comes_after_moved_does_not_overtake_what_is_still_at_the_old_owner() {
     let heard: Vec<String> =
         fakes[1].heard_named("SET").iter().map(|heard| heard.word(2)).collect();
     assert_eq!(heard, (0..20).map(|number| number.to_string()).collect::<Vec<String>>());
+}
+
+#[test]
+fn without_a_hold_fences_are_waited_for_all_the_same() {
+    let (port, for_script) = shared_port();
+    let released = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&released);
+    let script = move |index, heard: &Heard| match (index, &*heard.name()) {
+        (0, "SET") => {
+            let goes_on = || heard.word(2) == "0" || seen.load(Ordering::SeqCst);
+            wait_until(SOON, "the test to go on", goes_on);
+            redirected("MOVED", *for_script.wait())
+        }
+        (_, "SET") => Answer::text("+OK\r\n"),
+        (_, "DBSIZE") => Answer::text(":1\r\n"),
+        _ => Answer::Usual,
+    };
+    let (fakes, proxy) = start_with(script, "    FailoverHold 0");
+    port.set(fakes[1].port()).unwrap();
+    let (mut client, mut witness) = (proxy.client(), proxy.client());
+    let key = key();
+    let set = |number: u32| wire(&["SET", &key, &number.to_string()]);
+    client.send((0..10).flat_map(set).collect::<Vec<u8>>());
+    assert_eq!(client.reply(), ok());
+    client.send((10..20).flat_map(set).collect::<Vec<u8>>());
+    // What concerns all servers comes after what waits for a slot, and is not given up for that.
+    witness.send(wire(&["DBSIZE"]));
+    let mut another = proxy.client();
+    for _ in 0..20 {
+        assert_eq!(another.line("PING"), simple("PONG"));
+    }
+    released.store(true, Ordering::SeqCst);
+    (1..20).for_each(|_| assert_eq!(client.reply(), ok()));
+    assert_eq!(witness.reply(), Value::Int(2));
 }

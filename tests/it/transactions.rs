@@ -531,6 +531,33 @@ fn ask_and_tryagain_fail_the_transaction() {
 }
 
 #[test]
+fn who_was_told_queued_is_told_at_exec_what_was_in_the_way() {
+    let key = key_in_slots(0..8192, "{k}");
+    let port = Arc::new(OnceLock::<u16>::new());
+    let for_script = Arc::clone(&port);
+    let ask = "ASK 1 127.0.0.1:1";
+    // The new owner is about to lose the slot again.
+    let fakes = FakeServer::start_cluster(2, move |index, heard| match (index, &*heard.name()) {
+        (0, "SET") if heard.word(2) == "1" => {
+            Answer::text(format!("-MOVED 1 127.0.0.1:{}\r\n", for_script.wait()))
+        }
+        (1, "SET") if heard.word(2) == "0" => Answer::text(format!("-{ask}\r\n")),
+        (1, "EXEC") => Answer::text(format!("-{ABORT}\r\n")),
+        _ => queueing(heard),
+    });
+    port.set(fakes[1].port()).unwrap();
+    let proxy = Proxy::start(&FakeServer::conf(&fakes, ""));
+    proxy.wait_for_servers(2);
+    let lines = ["MULTI", &format!("SET {key} 0"), &format!("SET {key} 1"), "EXEC", "PING"];
+    let told = error(&format!("EXECABORT Transaction discarded because of: {ask}"));
+    let want = [ok(), simple(QUEUED), simple(QUEUED), told, simple("PONG")];
+    let mut client = proxy.client();
+    // EXEC is sent together with the rest, or after the answers.
+    assert_eq!(client.pipeline(&lines), want);
+    assert_eq!(lines.map(|line| client.line(line)), want);
+}
+
+#[test]
 fn transactions_while_their_slot_moves() {
     let cluster = RedisCluster::start(2, 0);
     let proxy = Proxy::for_cluster(&cluster);

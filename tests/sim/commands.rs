@@ -202,7 +202,7 @@ impl Model {
             b"ping" => b"+PONG\r\n".to_vec(),
             // The proxy wants to know which connection to unblock, should it have to.
             b"client" => integer(1),
-            other => panic!("a server got a command that no client sends: {}", wire::shown(other)),
+            _ => panic!("a server got what no client sends: {}", wire::shown(&words.concat())),
         })
     }
 

@@ -83,8 +83,12 @@ impl Ear {
     }
 
     /// What was published so far need not have been heard.
-    fn forgive(&mut self, model: &Model) {
-        self.topics.values_mut().for_each(|heard| heard.from = model.radio.len());
+    fn forgive(&mut self, model: &Model, is_forgiven: impl Fn(Kind) -> bool) {
+        for ((kind, _), heard) in &mut self.topics {
+            if is_forgiven(*kind) {
+                heard.from = model.radio.len();
+            }
+        }
     }
 
     /// A message that should have been heard and was not.
@@ -332,10 +336,10 @@ impl Client {
         }
     }
 
-    /// It may have missed what was published so far.
-    pub fn forgive(&mut self, model: &Model) {
+    /// It may have missed what was published so far, of the kinds that are forgiven.
+    pub fn forgive(&mut self, model: &Model, is_forgiven: impl Fn(Kind) -> bool) {
         if let Some(open) = &mut self.connection {
-            open.ear.forgive(model);
+            open.ear.forgive(model, is_forgiven);
         }
     }
 

@@ -109,6 +109,8 @@ pub struct Allowed {
     pub forgotten_scripts: bool,
     /// Keys may be where SCAN has been already.
     pub missed_keys: bool,
+    /// Messages of sharded channels may be published where nobody is subscribed yet.
+    pub missed_shards: bool,
 }
 
 /// Something that the script may do from time to time.
@@ -265,6 +267,7 @@ impl Plan {
             early_errors: plan.server.early_error > 0,
             forgotten_scripts: plan.changes_roles() || plan.deeds.iter().any(forgets),
             missed_keys: plan.moves_keys(),
+            missed_shards: plan.moves_shards(),
         };
         plan
     }
@@ -464,16 +467,16 @@ impl Plan {
         self.changes_roles() || self.deeds.iter().any(|deed| moves.contains(deed))
     }
 
+    /// Whether other servers tell about the channels of a slot than before: who publishes there
+    /// at once may be earlier than the one who subscribes.
+    fn moves_shards(&self) -> bool {
+        let moves = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::Failover];
+        self.deeds.iter().any(|deed| moves.contains(deed))
+    }
+
     /// Whether the network carries little, so that much of what is published would clog it.
     pub fn is_narrow(&self) -> bool {
         *self.platform.capacity.start() < 1_000
-    }
-
-    /// Whether who is subscribed may miss messages: other servers tell them than before, or some
-    /// do not.
-    pub fn may_miss_messages(&self) -> bool {
-        let moves = [Deed::MoveSlot, Deed::MigrateSlot, Deed::JoinOrLeave, Deed::Failover];
-        self.allows.lossy || self.deeds.iter().any(|deed| moves.contains(deed))
     }
 
     /// Whether SCAN may miss keys.

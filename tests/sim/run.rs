@@ -22,7 +22,7 @@ use super::cluster::slot_of;
 use super::model::Model;
 use super::neighbour::Neighbour;
 use super::plan::{ClientChances, Plan, ServerChances};
-use super::radio::Topic;
+use super::radio::{Kind, Topic};
 use super::script::Script;
 use super::server::Server;
 
@@ -270,11 +270,14 @@ impl Run {
     /// Whoever is subscribed now hears what is published, and servers are asked for nothing else.
     fn listen(&mut self) {
         self.neighbour.stop();
-        if self.plan.may_miss_messages() {
+        let allows = self.plan.allows;
+        if allows.lossy || allows.missed_shards {
             // Who has missed something for too long has lost its connection after so long.
             let patience_us = self.plan.server_timeout_ms.max(1_000) * 1_000;
             self.until(2 * patience_us + 3 * SECOND, |_| false);
-            self.clients.iter_mut().for_each(|client| client.forgive(&self.model));
+            for client in &mut self.clients {
+                client.forgive(&self.model, |kind| allows.lossy || kind == Kind::Shard);
+            }
         }
         self.neighbour.publish_everywhere(&mut self.model);
         let missing =

@@ -313,6 +313,8 @@ impl Connection {
                 self.standing.readonly = &*name == b"readonly";
                 b"+OK\r\n".to_vec()
             }
+            // The configuration lists a server again that had left while links to it were still in use.
+            (b"auth", None) if desk.plan.reloads && words[1] == b"sesame" => b"+OK\r\n".to_vec(),
             (b"subscribe" | b"psubscribe" | b"ssubscribe", None) => self.listen(desk, &name, words),
             (b"unsubscribe" | b"punsubscribe" | b"sunsubscribe", None) => {
                 self.unlisten(&name, words)

@@ -362,8 +362,12 @@ impl Handler {
         if is_out_of_reach {
             transaction.lose();
         }
+        let cause = transaction.cause.take();
         let reply = match transaction.outcome() {
-            Outcome::Abort => replies::EXEC_ABORT,
+            Outcome::Abort => match cause {
+                Some(cause) => &abort_because_of(&cause),
+                None => replies::EXEC_ABORT,
+            },
             Outcome::Nil => replies::null_array(request.lane.protocol()),
             Outcome::Empty => replies::EMPTY_ARRAY,
             Outcome::Server => match self.execute_at_server(request) {
@@ -454,6 +458,9 @@ impl Handler {
             Step::Acknowledged => {
                 if answer.is_error && self.is_current(answer) && !self.move_transaction(answer) {
                     self.spoil(answer.client);
+                    if let Some(transaction) = self.transaction_of(answer.client) {
+                        transaction.cause.get_or_insert_with(|| answer.reply.into());
+                    }
                 }
             }
             Step::Queued => self.take_queued(answer),
@@ -509,13 +516,15 @@ impl Handler {
         if is_redirect && self.move_transaction(answer) {
             return;
         }
-        let is_void = self.transaction_of(client).is_some_and(|transaction| transaction.is_void);
+        let (is_void, cause) = self
+            .transaction_of(client)
+            .map_or((false, None), |transaction| (transaction.is_void, transaction.cause.take()));
         if is_error && is_void {
             self.answer(client, sequence, replies::null_array(self.protocol_of(client)));
         } else if is_redirect {
-            let mut abort = b"-EXECABORT Transaction discarded because of: ".to_vec();
-            abort.extend_from_slice(&reply[1..]);
-            self.answer(client, sequence, &abort);
+            self.answer(client, sequence, &abort_because_of(reply));
+        } else if let Some(cause) = cause.filter(|_| reply == replies::EXEC_ABORT) {
+            self.answer(client, sequence, &abort_because_of(&cause));
         } else {
             self.answer(client, sequence, reply);
         }
@@ -783,6 +792,12 @@ enum Refused {
     With(&'static [u8]),
     /// The client was told already.
     Told,
+}
+
+/// What EXEC answers when its client has not seen the error that keeps it from being executed.
+fn abort_because_of(error: &[u8]) -> Vec<u8> {
+    [b"-EXECABORT Transaction discarded because of: ", error.strip_prefix(b"-").unwrap_or(error)]
+        .concat()
 }
 
 fn transaction_in(clients: &mut Slab<AcceptConnection>, id: ClientId) -> Option<&mut Transaction> {

@@ -157,14 +157,23 @@ impl WaitingRoom {
         self.fences.iter().any(|fence| fence.marks[mark] || fence.of_slots != is_slot)
     }
 
+    /// Whether who waits stands behind a fence, itself or behind others who do, so that its time
+    /// does not run out: fences fall soon. To be asked of all who wait, in their order.
+    fn is_held_back(&self, place: Place, slots_are_fenced: &mut bool) -> bool {
+        let is_slot = matches!(place, Place::Slot(_));
+        let is_fenced = self.is_fenced(place);
+        *slots_are_fenced |= is_slot && is_fenced;
+        is_fenced || (!is_slot && *slots_are_fenced)
+    }
+
     /// When somebody must look next; `u64::MAX` is never.
     fn deadline_us(&self) -> u64 {
         let unlearned = [self.unlearned_until_us].into_iter().filter(|until_us| *until_us > 0);
         let fences = self.fences.iter().map(|fence| fence.deadline_us);
         let fences = fences.chain(self.trials.values().map(|trial| trial.deadline_us));
-        let mut led = BTreeSet::new();
+        let (mut led, mut slots_are_fenced) = (BTreeSet::new(), false);
         let waiting = (self.waiting.iter())
-            .filter(|waiting| !self.is_fenced(waiting.place))
+            .filter(|waiting| !self.is_held_back(waiting.place, &mut slots_are_fenced))
             .map(|waiting| waiting.due_us(led.insert(waiting.place)));
         unlearned.chain(fences).chain(waiting).min().unwrap_or(u64::MAX)
     }
@@ -449,7 +458,7 @@ impl Handler {
     pub(super) fn retry_waiting(&mut self, eager: bool) {
         self.room.tidy();
         // Whoever comes after one that stays has to stay too, if it is for the same place.
-        let mut stuck = BTreeSet::new();
+        let (mut stuck, mut slots_are_fenced) = (BTreeSet::new(), false);
         for mut waiting in mem::take(&mut self.room.waiting) {
             let (place, now_us) = (waiting.place, self.now_us);
             let is_last_try = now_us >= waiting.deadline_us;
@@ -459,7 +468,8 @@ impl Handler {
                     || (!matches!(place, Place::Slot(_))
                         && matches!(stuck.first(), Some(Place::Slot(_))))
             };
-            if self.room.is_fenced(place) || (is_after(&stuck) && !is_last_try) || !is_due {
+            let is_held_back = self.room.is_held_back(place, &mut slots_are_fenced);
+            if is_held_back || (is_after(&stuck) && !is_last_try) || !is_due {
                 if is_due && stuck.insert(place) {
                     // The first for its place, behind a fence or behind what waits for slots.
                     waiting.not_before_us = now_us + RETRY_US;
