@@ -68,6 +68,10 @@ pub struct Conf {
     pub announce: Option<Address>,
     /// Where to answer `GET /metrics`; `None` is nowhere.
     pub metrics_bind: Option<Address>,
+    /// The permissions of Unix sockets in `binds`; `None` is what the umask leaves.
+    pub unix_socket_perm: Option<u32>,
+    /// The group of their files, a name or a number.
+    pub unix_socket_group: Option<String>,
     /// Who to become once everything is listened at, `user` or `user:group`.
     pub user: Option<String>,
     /// How long a stop waits for what is in flight.
@@ -186,6 +190,8 @@ impl Conf {
             local_dc: None,
             announce: None,
             metrics_bind: None,
+            unix_socket_perm: None,
+            unix_socket_group: None,
             user: None,
             shutdown_timeout_us: 10_000_000,
             slowlog_slower_than_us: Some(10_000),

@@ -108,14 +108,16 @@ impl Proxy {
         let upgrade = Upgrade::new(upgrade::Origin::find());
         let signals = Signals::install().map_err(|error| failed(format!("signal {error}")))?;
         let descriptors = resource::raise_descriptor_limit();
+        let access = rights::socket_access(&conf)?;
         let mut listeners = Vec::new();
         for Bind { address, .. } in &conf.binds {
             let inherited = predecessor.as_mut().and_then(|old| old.take_listener(address));
             let listener = match inherited {
-                Some(listener) => listener,
-                None => ListenSocket::bind(address)
-                    .map_err(|error| failed(format!("socket bind to {address} fail {error}")))?,
+                Some(listener) => listener.grant(access).map(|()| listener),
+                None => ListenSocket::bind_for(address, access),
             };
+            let listener = listener
+                .map_err(|error| failed(format!("socket bind to {address} fail {error}")))?;
             listeners.push((address.clone(), listener));
         }
         let mut metrics = None;
@@ -128,7 +130,7 @@ impl Proxy {
             };
             metrics = Some((address.clone(), listener));
         }
-        let confined = rights::give_up(&conf)?;
+        let confined = rights::give_up(&conf, access)?;
         let logger = Logger::new(&log_settings(&conf)).map_err(|error| {
             let path = conf.log.path.as_deref().unwrap_or("stdout".as_ref());
             failed(format!("set log file {} fail {error}", path.display()))

@@ -101,6 +101,6 @@ mod contract;
 pub use connect_socket::connect;
 pub use listen_socket::{ListenGuard, ListenSocket};
 pub use multiplexor::Multiplexor;
-pub use shapes::{Endpoint, Event, Peer, Places, Progress, Token};
+pub use shapes::{Endpoint, Event, Peer, Places, Progress, SocketAccess, Token};
 pub use socket::Socket;
 pub use waker::Waker;

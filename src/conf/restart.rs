@@ -17,6 +17,8 @@ impl Conf {
         self.worker_threads = old.worker_threads;
         self.buf_size = old.buf_size;
         self.metrics_bind.clone_from(&old.metrics_bind);
+        self.unix_socket_perm = old.unix_socket_perm;
+        self.unix_socket_group.clone_from(&old.unix_socket_group);
         self.user.clone_from(&old.user);
         keep_in_pool(&mut self.pool, &old.pool, &mut kept);
         kept
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn every_setting_that_needs_a_restart_is_kept_and_named() {
-        let all = "Bind b:2\nWorkerThreads 3\nBufSize 8192\nMetricsBind c:3\nUser u\nName x\nMaxMemory 1G\n";
+        let all = "Bind b:2\nWorkerThreads 3\nBufSize 8192\nMetricsBind c:3\nUnixSocketPerm 770\nUnixSocketGroup g\nUser u\nName x\nMaxMemory 1G\n";
         let restart = GLOBAL.iter().filter(|setting| setting.change == Change::Restart);
         let want: Vec<&str> = restart.map(|setting| setting.name).collect();
         let new = check(CLUSTER, &format!("{all}{CLUSTER}"), &want);

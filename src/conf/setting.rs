@@ -216,6 +216,8 @@ pub const GLOBAL: &[Setting<Conf>] = &[
     row("ShutdownTimeout",   Duration(field!(shutdown_timeout_us)),           "10s",          Online),
     row("AnnounceAddr",      Own(own::read_announce, own::show_announce),     "",             Online),
     row("MetricsBind",       Own(own::read_metrics, own::show_metrics),       "",             Restart),
+    row("UnixSocketPerm",    Own(own::read_perm, own::show_perm),             "",             Restart),
+    row("UnixSocketGroup",   Name(field!(unix_socket_group)),                 "",             Restart),
     row("User",              Name(field!(user)),                              "",             Restart),
     row("SlowlogLogSlowerThan", Own(own::read_slowlog, own::show_slowlog),    "10000",        Online),
     row("SlowlogMaxLen",     Integer(field!(slowlog_max_len), 0..=1_000_000), "128",          Online),
@@ -400,6 +402,7 @@ mod tests {
         check_shown(GLOBAL, conf, "LogFormat", &[("JSON", "json")]);
         check_shown(GLOBAL, conf, "Log", &[("./a b.log", "./a b.log")]);
         check_shown(GLOBAL, conf, "MetricsBind", &[("::1:9", "[::1]:9"), ("", "")]);
+        check_shown(GLOBAL, conf, "UnixSocketPerm", &[("0660", "660"), ("007", "007"), ("", "")]);
         check_shown(GLOBAL, conf, "AnnounceAddr", &[("A:9", "a:9")]);
         let twice = [
             ("::1:1 proxyprotocol", "[::1]:1 ProxyProtocol"),

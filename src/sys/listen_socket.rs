@@ -3,16 +3,16 @@
 //! A Unix socket leaves a file behind when its process dies. Such a file is replaced, but only
 //! when nobody answers on it, and a file that is not a socket is never touched.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, Metadata, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::call::{check, length_of, retry};
 use super::raw_address::RawAddress;
-use super::{Endpoint, Peer, Socket, connect, descriptor, handover};
+use super::{Endpoint, Peer, Socket, SocketAccess, connect, descriptor, handover};
 use crate::base::address::Address;
 
 /// How many connections may wait to be accepted.
@@ -57,6 +57,15 @@ impl ListenSocket {
     ///
     /// The address is taken, not ours, or not allowed.
     pub fn bind(address: &Address) -> io::Result<ListenSocket> {
+        ListenSocket::bind_for(address, SocketAccess::default())
+    }
+
+    /// The same; a Unix socket is open to nobody else at any moment.
+    ///
+    /// # Errors
+    ///
+    /// The same, or the file cannot be given to that group.
+    pub fn bind_for(address: &Address, access: SocketAccess) -> io::Result<ListenSocket> {
         match address {
             Address::Ip(address) => listen_ip(*address, false),
             Address::Host { name, port } if &**name == "*" => {
@@ -65,7 +74,7 @@ impl ListenSocket {
                     .or_else(|_| listen_ip((Ipv4Addr::UNSPECIFIED, *port).into(), false))
             }
             Address::Host { name, port } => listen_name(name, *port),
-            Address::Unix(path) => listen_unix(path),
+            Address::Unix(path) => listen_unix(path, access),
         }
     }
 
@@ -90,6 +99,15 @@ impl ListenSocket {
             Address::Ip(_) | Address::Host { .. } => None,
         };
         Ok(ListenSocket { socket, path, file: None })
+    }
+
+    /// Opens the file of a Unix socket to those to whom it is not open yet, and to nobody else.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else's file, or a group that the process is not in.
+    pub fn grant(&self, access: SocketAccess) -> io::Result<()> {
+        self.path.as_ref().map_or(Ok(()), |path| grant(path, access))
     }
 
     /// What keeps it open in another thread. Its file goes with that one from now on, also if the
@@ -195,7 +213,7 @@ fn listen_ip(address: SocketAddr, both_families: bool) -> io::Result<ListenSocke
     Ok(ListenSocket { socket, path: None, file: None })
 }
 
-fn listen_unix(path: &Path) -> io::Result<ListenSocket> {
+fn listen_unix(path: &Path, access: SocketAccess) -> io::Result<ListenSocket> {
     let address = RawAddress::new(&Endpoint::Unix(path.to_path_buf()))?;
     let socket = Socket::from_descriptor(descriptor::open_socket(address.family())?);
     match bind(&socket, &address) {
@@ -206,8 +224,23 @@ fn listen_unix(path: &Path) -> io::Result<ListenSocket> {
         result => result?,
     }
     let file = SocketFile { path: path.to_path_buf(), identity: identity(path) };
+    // Nobody can connect before it listens.
+    grant(path, access)?;
     listen(&socket)?;
     Ok(ListenSocket { socket, path: Some(path.to_path_buf()), file: Some(file) })
+}
+
+fn grant(path: &Path, access: SocketAccess) -> io::Result<()> {
+    let now = fs::symlink_metadata(path)?;
+    if let Some(group) = access.group.filter(|group| *group != now.gid()) {
+        chown(path, None, Some(group))?;
+    }
+    match access.mode {
+        Some(mode) if mode != now.mode() & 0o777 => {
+            fs::set_permissions(path, Permissions::from_mode(mode))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// True when the file is a socket and nobody listens on it.

@@ -4,7 +4,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::chown;
 use std::path::Path;
 
 use super::call::check;
@@ -37,10 +37,7 @@ impl Identity {
             Err(_) => by_name(user)?.ok_or_else(|| unknown("user", user))?,
         };
         if let Some(group) = group {
-            identity.gid = match group.parse() {
-                Ok(gid) => gid,
-                Err(_) => group_by_name(group)?.ok_or_else(|| unknown("group", group))?,
-            };
+            identity.gid = find_group(group)?;
         }
         Ok(identity)
     }
@@ -82,15 +79,25 @@ impl Identity {
         check(unsafe { libc::setgroups(1, only) }).map(drop)
     }
 
-    /// Makes a file this user's.
+    /// Makes a file this user's, and that of `group` instead of the user's own.
     ///
     /// # Errors
     ///
     /// Only root can give files away.
-    pub fn own(&self, path: &Path) -> io::Result<()> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        // SAFETY: the path is a C string that outlives the call.
-        check(unsafe { libc::chown(path.as_ptr(), self.uid, self.gid) }).map(drop)
+    pub fn own(&self, path: &Path, group: Option<u32>) -> io::Result<()> {
+        chown(path, Some(self.uid), Some(group.unwrap_or(self.gid)))
+    }
+}
+
+/// The number of a group, which is given by name or number.
+///
+/// # Errors
+///
+/// There is no such group.
+pub fn find_group(text: &str) -> io::Result<u32> {
+    match text.parse() {
+        Ok(gid) => Ok(gid),
+        Err(_) => group_by_name(text)?.ok_or_else(|| unknown("group", text)),
     }
 }
 

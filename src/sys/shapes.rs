@@ -71,6 +71,15 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Who may connect to a Unix socket, where that is not left to the system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketAccess {
+    /// The permissions of its file, 0 to 0o777: connecting takes the right to write.
+    pub mode: Option<u32>,
+    /// The group of its file, by number.
+    pub group: Option<u32>,
+}
+
 /// A moment as the clock on the wall shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalTime {

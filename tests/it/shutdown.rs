@@ -1,5 +1,6 @@
 //! How it ends, and how it starts again where another has been.
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,6 +72,48 @@ fn it_listens_on_a_unix_socket() {
     assert_eq!(client.line("PING"), simple("PONG"));
     wait_until(SOON, "a write to succeed", || client.line("SET unix:a 1") == ok());
     assert_eq!(client.line("GET unix:a"), bulk("1"));
+}
+
+#[test]
+fn a_unix_socket_is_open_to_whom_the_file_says() {
+    if original_differs("no UnixSocketPerm") {
+        return;
+    }
+    let scratch = Scratch::new("perm");
+    let path = scratch.path().join("socket");
+    let told = || {
+        let file = std::fs::metadata(&path).expect("a socket in the file system");
+        (file.mode() & 0o777, file.gid())
+    };
+    let group = std::fs::metadata(scratch.path()).expect("a folder").gid();
+    let (bind, pool) = (format!("Bind {}", path.display()), shared_cluster().conf());
+    let conf =
+        |perm: &str| format!("{bind}\nUnixSocketPerm {perm}\nUnixSocketGroup {group}\n{pool}");
+    let mut proxy = Proxy::start(&conf("606"));
+    assert_eq!(proxy.client().line("PING"), simple("PONG"));
+    assert_eq!(told(), (0o606, group));
+    // Not while it runs, but when another process takes over.
+    proxy.write_conf(&conf("0660"));
+    proxy.upgrade();
+    assert_eq!(proxy.client().line("PING"), simple("PONG"));
+    assert_eq!(told(), (0o660, group));
+    for (line, want) in [
+        (
+            "UnixSocketGroup no-such-group",
+            "UnixSocketGroup no-such-group: there is no group no-such-group",
+        ),
+        ("UnixSocketPerm 888", "UnixSocketPerm invalid value 888; want octal digits, 000 to 777"),
+    ] {
+        let other = scratch.path().join("other");
+        let file =
+            scratch.write("wrong.conf", &format!("Bind {}\n{line}\n{pool}", other.display()));
+        let output = std::process::Command::new(crate::support::binary()).arg(file).output();
+        let output = output.expect("a program");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(want), "{said}");
+        assert!(!other.exists(), "nothing is listened at");
+    }
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn root_becomes_the_user_that_it_is_told_to_and_nobody_gains_rights() {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let log = folder.path().join("log");
     let conf = format!(
-        "User 4711:4712\nBind {}\nLog {}\nWorkerThreads 2\n{SOME_POOL}",
+        "User 4711:4712\nUnixSocketGroup 4713\nBind {}\nLog {}\nWorkerThreads 2\n{SOME_POOL}",
         folder.path().join("socket").display(),
         log.display()
     );
@@ -237,6 +237,7 @@ fn root_becomes_the_user_that_it_is_told_to_and_nobody_gains_rights() {
     let owner = |path: &Path| fs::metadata(path).unwrap().uid();
     assert_eq!(owner(&log), 4711);
     assert_eq!(owner(&folder.path().join("socket")), 4711);
+    assert_eq!(fs::metadata(folder.path().join("socket")).unwrap().gid(), 4713);
     assert!(proxy.terminate().success());
     assert!(!folder.path().join("socket").exists(), "its own socket it can remove");
 }

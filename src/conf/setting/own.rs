@@ -195,6 +195,22 @@ pub(super) fn show_metrics(conf: &Conf) -> String {
     conf.metrics_bind.as_ref().map_or_else(String::new, Address::to_string)
 }
 
+pub(super) fn read_perm(conf: &mut Conf, value: &[u8]) -> Result<(), String> {
+    let digits = text(value);
+    let mode = u32::from_str_radix(&digits, 8).ok().filter(|mode| *mode <= 0o777);
+    if !digits.is_empty() && (mode.is_none() || digits.starts_with('+')) {
+        return Err(format!(
+            "UnixSocketPerm invalid value {digits}; want octal digits, 000 to 777"
+        ));
+    }
+    conf.unix_socket_perm = mode;
+    Ok(())
+}
+
+pub(super) fn show_perm(conf: &Conf) -> String {
+    conf.unix_socket_perm.map_or_else(String::new, |mode| format!("{mode:03o}"))
+}
+
 /// A number alone is microseconds, as in Redis; with a unit it is a duration like the others.
 pub(super) fn read_slowlog(conf: &mut Conf, value: &[u8]) -> Result<(), String> {
     conf.slowlog_slower_than_us = match value::integer(value) {

@@ -3,13 +3,14 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv6Addr, TcpListener};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::sys::{random, thread};
+use crate::sys::{SocketAccess, random, thread};
 
 pub(super) fn let_time_pass() {
     std::thread::yield_now();
@@ -80,6 +81,24 @@ fn a_socket_file_that_nobody_answers_on_is_replaced() {
     assert!(listener.accept().unwrap().is_some());
     drop(listener);
     assert!(!path.exists(), "a listener takes its file along");
+}
+
+#[test]
+fn a_socket_file_is_open_to_whom_it_should_be() {
+    let folder = Folder::new();
+    let address = Address::Unix(folder.path("private"));
+    let told = || {
+        let file = fs::metadata(folder.path("private")).unwrap();
+        (file.mode() & 0o777, file.gid())
+    };
+    let own_group = fs::metadata(&folder.0).unwrap().gid();
+    let access = SocketAccess { mode: Some(0o640), group: Some(own_group) };
+    let listener = ListenSocket::bind_for(&address, access).unwrap();
+    assert_eq!(told(), (0o640, own_group));
+    listener.grant(SocketAccess { mode: Some(0o606), group: None }).unwrap();
+    assert_eq!(told(), (0o606, own_group));
+    listener.grant(SocketAccess::default()).unwrap();
+    assert_eq!(told(), (0o606, own_group));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::base::address::Address;
 use crate::sys::sim::{leave, with};
-use crate::sys::{Peer, Socket};
+use crate::sys::{Peer, Socket, SocketAccess};
 
 /// A listening socket. It never blocks.
 #[derive(Debug)]
@@ -47,6 +47,24 @@ impl ListenSocket {
     /// Somebody listens there already, or the name has no address.
     pub fn bind(address: &Address) -> io::Result<ListenSocket> {
         with(|state| state.bind(address)).map(|id| ListenSocket { id })
+    }
+
+    /// The same: there are no files.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    pub fn bind_for(address: &Address, _: SocketAccess) -> io::Result<ListenSocket> {
+        ListenSocket::bind(address)
+    }
+
+    /// There are no files.
+    ///
+    /// # Errors
+    ///
+    /// Never.
+    pub fn grant(&self, _: SocketAccess) -> io::Result<()> {
+        Ok(())
     }
 
     /// The next connection that waits, or `None`.

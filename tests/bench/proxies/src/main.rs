@@ -4,6 +4,7 @@
 //! predixy-bench table   --ours PATH [--rivals "NAME=PATH..."]   instructions and CPU time per request
 //! predixy-bench latency --ours PATH [--rivals "NAME=PATH..."]   at fixed rates, whatever the answers do
 //! predixy-bench gate    --ours PATH --recorded FILE [--update]
+//! predixy-bench profile --ours PATH --case NAME --out FILE      for callgrind_annotate
 //! ```
 //!
 //! It needs `redis-server` and `redis-benchmark`, and for instructions `valgrind`. Rivals read
@@ -33,6 +34,8 @@ struct Order {
     rounds: usize,
     recorded: Option<PathBuf>,
     is_update: bool,
+    case: String,
+    out: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -51,7 +54,13 @@ fn main() -> ExitCode {
                 let recorded = order.recorded.ok_or("gate: --recorded is missing")?;
                 gate::check(&contenders[0], &recorded, order.is_update)
             }
-            other => Err(format!("no such command: {other:?}; table, latency or gate")),
+            "profile" => {
+                let out = order.out.ok_or("profile: --out is missing")?;
+                count::profile(&contenders[0], &order.case, &out)
+            }
+            other => {
+                Err(format!("no such command: {other:?}; table, latency, gate or profile"))
+            }
         }
     });
     match outcome {
@@ -70,6 +79,8 @@ fn order(mut words: impl Iterator<Item = String>) -> Outcome<Order> {
         rounds: 5,
         recorded: None,
         is_update: false,
+        case: String::new(),
+        out: None,
     };
     while let Some(word) = words.next() {
         if word == "--update" {
@@ -80,6 +91,8 @@ fn order(mut words: impl Iterator<Item = String>) -> Outcome<Order> {
         match word.as_str() {
             "--ours" => order.ours = PathBuf::from(value),
             "--recorded" => order.recorded = Some(PathBuf::from(value)),
+            "--case" => order.case = value,
+            "--out" => order.out = Some(PathBuf::from(value)),
             "--rounds" => {
                 order.rounds = value.parse().map_err(|_| format!("{value}: no number"))?
             }
