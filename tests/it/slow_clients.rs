@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Client, Lost, Proxy, RedisCluster, SOON, bulk, ok, original_differs, shared_cluster, simple,
-    wait_until, wire,
+    Answer, Client, FakeServer, Heard, Lost, Proxy, RedisCluster, SOON, bulk, error, ok,
+    original_differs, shared_cluster, simple, wait_until, wire,
 };
 
 fn proxy() -> Proxy {
@@ -213,4 +213,35 @@ fn d56_with_64_descriptors_old_clients_are_served_and_new_ones_wait_or_are_told(
         client.try_cmd(&["PING"]) == Ok(simple("PONG"))
     });
     assert_eq!(old.line("PING"), simple("PONG"));
+}
+
+#[test]
+fn a_client_has_at_most_4096_requests_under_way() {
+    if original_differs("no limit") {
+        return;
+    }
+    const MOST: usize = 4096;
+    let silence = |heard: &Heard| match heard.name().as_str() {
+        "SET" => Answer::Silence,
+        _ => Answer::Usual,
+    };
+    let fake = FakeServer::start(silence);
+    let proxy = Proxy::start(&FakeServer::conf(std::slice::from_ref(&fake), ""));
+    proxy.wait_for_servers(1);
+    let (mut client, mut other) = (proxy.client(), proxy.client());
+    let count = MOST + 1500;
+    client.send(wire(&["SET", "k", "v"]).repeat(count));
+    wait_until(SOON, "the server to have what it may have", || {
+        fake.heard_named("SET").len() >= MOST
+    });
+    // There is one thread: it has been through all that it reads several times by now.
+    for _ in 0..50 {
+        assert_eq!(other.line("PING"), simple("PONG"));
+    }
+    assert_eq!(fake.heard_named("SET").len(), MOST);
+    fake.cut_connections();
+    (0..MOST).for_each(|_| assert_eq!(client.reply(), error("ERR server connection close")));
+    wait_until(SOON, "the server to have the rest", || fake.heard_named("SET").len() == count);
+    fake.cut_connections();
+    (MOST..count).for_each(|_| assert_eq!(client.reply(), error("ERR server connection close")));
 }
