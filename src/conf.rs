@@ -115,6 +115,15 @@ pub struct Override {
 }
 
 impl Conf {
+    /// Takes `LocalDC` for the centre that the proxy is in, after it has been changed by name.
+    ///
+    /// # Errors
+    ///
+    /// There is no such centre, or none is named although there are some.
+    pub fn relocate(&mut self) -> Result<(), String> {
+        data_center::relocate(self.data_center.as_mut(), self.local_dc.as_deref())
+    }
+
     /// Reads and checks the file at `path`, with `overrides` over it.
     ///
     /// # Errors

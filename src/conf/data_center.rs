@@ -59,6 +59,29 @@ struct PolicyDraft {
     weight: u32,
 }
 
+/// Makes `local` the centre that the proxy is in, of those that there are.
+///
+/// # Errors
+///
+/// There is no such centre, or none is named although there are some.
+pub(super) fn relocate(
+    centers: Option<&mut DataCenterConf>,
+    local: Option<&str>,
+) -> Result<(), String> {
+    match (centers, local) {
+        (None, None) => Ok(()),
+        (Some(_), None) => Err("conf define DataCenter but not define LocalDC".to_owned()),
+        (centers, Some(local)) => {
+            let place = centers.and_then(|centers| {
+                let at = centers.centers.iter().position(|center| center.name == local)?;
+                centers.local = at;
+                Some(())
+            });
+            place.ok_or_else(|| format!("LocalDC \"{local}\" no exists in DataCenter"))
+        }
+    }
+}
+
 /// Reads the block.
 pub(super) fn read(node: &Node, report: &mut Report) -> Draft {
     let mut draft = Draft { place: Some(node.place.clone()), centers: Vec::new() };

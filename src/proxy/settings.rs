@@ -122,21 +122,24 @@ impl CurrentSettings {
         Ok((before, now))
     }
 
-    /// Changes settings by name, all or none, as CONFIG SET does. Returns what was before, and what
-    /// is now.
+    /// Changes settings by name, all or none, as CONFIG SET does, if `accept` can go by them.
+    /// Returns what was before, and what is now.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with the first that is.
+    /// Says what is wrong with the first that is, or what `accept` says.
     pub fn change<'a>(
         &self,
         changes: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        accept: impl FnOnce(&Conf) -> Result<(), String>,
     ) -> Result<(Arc<Settings>, Arc<Settings>), String> {
         self.update(|before| {
             let mut conf = before.conf.clone();
             for (name, value) in changes {
                 set(&mut conf, name, value)?;
             }
+            conf.relocate()?;
+            accept(&conf)?;
             Ok(conf)
         })
     }
@@ -191,7 +194,7 @@ mod tests {
 
     fn change(current: &CurrentSettings, changes: &[(&str, &str)]) -> Result<(), String> {
         let bytes = changes.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-        current.change(bytes).map(drop)
+        current.change(bytes, |_| Ok(())).map(drop)
     }
 
     fn reload(current: &CurrentSettings, more: &str) -> Arc<Settings> {

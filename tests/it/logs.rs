@@ -327,6 +327,32 @@ fn a_log_is_rotated_by_size_and_its_name_is_a_link() {
 }
 
 #[test]
+fn rotation_may_begin_and_end_while_it_runs() {
+    if original_differs("CONFIG SET knows no LogRotate") {
+        return;
+    }
+    let conf = format!("Log {{dir}}/on.log\nLogInfoSample 1\n{}", shared_cluster().conf());
+    let proxy = Proxy::start(&conf);
+    let mut client = proxy.client();
+    let name = proxy.scratch().path().join("on.log");
+    assert!(fs::read_link(&name).is_err(), "a file");
+    let refused = client.cmd(&["CONFIG", "SET", "LogRotate", "soon"]);
+    assert_eq!(refused, error("ERR argument wrong"));
+    assert_eq!(client.cmd(&["CONFIG", "SET", "LogRotate", "1d 1M"]), ok());
+    assert_eq!(client.line("CONFIG GET LogRotate").elements()[1], bulk("1d 1M"));
+    wait_until(SOON, "a link", || fs::read_link(&name).is_ok());
+    assert_eq!(client.line("ECHO first"), bulk("first"));
+    wait_until(SOON, "a line behind the link", || {
+        fs::read_to_string(&name).is_ok_and(|text| text.contains(" echo "))
+    });
+    assert_eq!(client.cmd(&["CONFIG", "SET", "LogRotate", ""]), ok());
+    assert_eq!(client.line("PING"), simple("PONG"));
+    wait_until(SOON, "a line in the file of the name", || {
+        fs::read_to_string(&name).is_ok_and(|text| text.contains(" ping "))
+    });
+}
+
+#[test]
 fn the_names_of_files_tell_their_time() {
     for (rotation, length) in [("1d", 8), ("2h", 10), ("90m", 10), ("30m", 12)] {
         let proxy = Proxy::start(&format!(

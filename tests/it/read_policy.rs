@@ -1,7 +1,7 @@
 //! Which server gets a read: priorities, data centres, weights, and a client's own writes.
 
 use crate::support::{
-    Client, Group, Proxy, RedisServer, SOON, Value, Watched, bulk, key_in_group, ok,
+    Client, Group, Proxy, RedisServer, SOON, Value, Watched, bulk, error, key_in_group, ok,
     original_differs, wait_until, wire,
 };
 
@@ -192,6 +192,28 @@ fn d24_data_centres_share_reads_by_weight() {
         let counts = spread(&group, &mut proxy.client(), 700);
         check_shares(&counts, &shares);
     }
+}
+
+#[test]
+fn the_centre_that_the_proxy_is_in_may_change_while_it_runs() {
+    if original_differs("CONFIG SET knows no LocalDC") {
+        return;
+    }
+    let group = Group::start(0, 2, None);
+    let head = centers(&group, &[(0, 1), (50, 1)]);
+    let proxy = proxy_for(&group, &head, &priorities(50, 50));
+    let mut client = proxy.client();
+    check_shares(&spread(&group, &mut client, 50), &[0, 1]);
+    // What is no centre changes nothing.
+    for wrong in ["dc2", ""] {
+        let refused = client.cmd(&["CONFIG", "SET", "LocalDC", wrong]);
+        assert_eq!(refused, error("ERR argument wrong"), "{wrong:?}");
+    }
+    check_shares(&spread(&group, &mut client, 50), &[0, 1]);
+    // From there the first is to be read from.
+    assert_eq!(client.line("CONFIG SET LocalDC dc1"), ok());
+    assert_eq!(client.line("CONFIG GET LocalDC").elements()[1], bulk("dc1"));
+    check_shares(&spread(&group, &mut client, 50), &[1, 0]);
 }
 
 #[test]

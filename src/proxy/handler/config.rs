@@ -2,10 +2,11 @@
 
 use super::super::info::ARGUMENT_WRONG;
 use super::super::shared::Order;
-use super::super::{reload, replies};
+use super::super::{log_settings, reload, replies};
 use super::Handler;
 use super::dispatch::Request;
 use crate::base::glob;
+use crate::conf::Conf;
 use crate::conf::setting::{GLOBAL, Kind, POOL};
 use crate::log_notice;
 use crate::resp::command::{ConfigCommand, error_text};
@@ -106,7 +107,12 @@ impl Handler {
         }
         let pairs = (2..count).step_by(2);
         let changes = pairs.map(|index| (request.argument(index), request.argument(index + 1)));
-        match self.shared.settings.change(changes) {
+        // Only another LogRotate makes this open a file.
+        let accept = |conf: &Conf| {
+            let changed = self.shared.logger.change(&log_settings(conf));
+            changed.map_err(|error| format!("set log file fail {error}"))
+        };
+        match self.shared.settings.change(changes, accept) {
             Ok((before, now)) => {
                 reload::take_effect(&self.shared, &before, &now);
                 reply.put(replies::OK);
