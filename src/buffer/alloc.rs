@@ -4,7 +4,7 @@
 //! keeps some of each size for the next taker and counts every byte that it has from the
 //! system. Knows no sockets and no messages.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -41,6 +41,22 @@ pub struct BufferPool {
 struct Supply {
     gauge: Arc<MemoryGauge>,
     spare: RefCell<[Vec<Box<[u8]>>; SIZES.len()]>,
+    plenty: Cell<Plenty>,
+    /// Bytes given back since there was plenty.
+    thinned: Cell<usize>,
+    /// Something was taken from the allocator since it was thinned out last.
+    has_fetched: Cell<bool>,
+}
+
+/// Whether more is spare than is worth keeping for long.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Plenty {
+    #[default]
+    No,
+    /// Since a moment ago.
+    New,
+    /// Since [`BufferPool::has_new_plenty`] was told so.
+    Known,
 }
 
 /// Sizes that are kept for the next taker, in bytes, and how many of each.
@@ -57,13 +73,24 @@ const SIZES: [(usize, usize); 7] = [
     (512 << 10, 1),
 ];
 
+/// So many of the smallest size are always kept.
+const AT_HAND: usize = 64;
+
 /// Sizes above the largest kept one are multiples of this.
 const JUMBO_STEP: usize = 64 << 10;
 
 impl BufferPool {
     /// An empty pool that counts on `gauge`.
     pub fn new(gauge: Arc<MemoryGauge>) -> Self {
-        BufferPool { supply: Rc::new(Supply { gauge, spare: RefCell::default() }) }
+        BufferPool {
+            supply: Rc::new(Supply {
+                gauge,
+                spare: RefCell::default(),
+                plenty: Cell::default(),
+                thinned: Cell::default(),
+                has_fetched: Cell::default(),
+            }),
+        }
     }
 
     /// An empty buffer with room for at least `room` bytes.
@@ -101,6 +128,39 @@ impl BufferPool {
         }
     }
 
+    /// Whether more has become spare than is worth keeping for long: true once, then false until
+    /// [`BufferPool::thin_out`] has been called.
+    #[inline]
+    pub fn has_new_plenty(&self) -> bool {
+        self.supply.plenty.get() == Plenty::New
+    }
+
+    /// Takes note of it.
+    pub fn note_plenty(&self) {
+        self.supply.plenty.set(Plenty::Known);
+    }
+
+    /// Gives half of what is spare back to the allocator, but for a few of the smallest: so what a
+    /// burst has left goes soon, and what is needed all the time is seldom taken anew. `None` when
+    /// it is to be called again after a while, because there is more or because the burst goes on;
+    /// else how many bytes have gone altogether, of these and of those that nobody kept.
+    pub fn thin_out(&self) -> Option<usize> {
+        let (mut is_plenty, mut thinned) = (false, self.supply.thinned.get());
+        for (index, class) in self.supply.spare.borrow_mut().iter_mut().enumerate() {
+            let kept = if index == 0 { AT_HAND } else { 0 };
+            let left = kept + class.len().saturating_sub(kept) / 2;
+            for bytes in class.drain(left.min(class.len())..) {
+                self.supply.gauge.shrink(bytes.len());
+                thinned += bytes.len();
+            }
+            is_plenty |= class.len() > kept;
+        }
+        is_plenty |= self.supply.has_fetched.replace(false);
+        self.supply.plenty.set(if is_plenty { Plenty::Known } else { Plenty::No });
+        self.supply.thinned.set(if is_plenty { thinned } else { 0 });
+        (!is_plenty).then_some(thinned)
+    }
+
     /// Bytes that lie ready for the next taker.
     pub fn spare_bytes(&self) -> usize {
         self.supply.spare.borrow().iter().flatten().map(|bytes| bytes.len()).sum()
@@ -115,6 +175,7 @@ impl BufferPool {
 impl Supply {
     fn fetch(&self, size: usize) -> Box<[u8]> {
         self.gauge.grow(size);
+        self.has_fetched.set(true);
         vec![0; size].into_boxed_slice()
     }
 
@@ -123,7 +184,7 @@ impl Supply {
     fn give_back(&self, bytes: Box<[u8]>) {
         if bytes.len() == SIZES[0].0 {
             let spare = &mut self.spare.borrow_mut()[0];
-            if spare.len() < SIZES[0].1 {
+            if spare.len() < AT_HAND {
                 return spare.push(bytes);
             }
         }
@@ -132,6 +193,9 @@ impl Supply {
 
     #[inline(never)]
     fn give_back_slowly(&self, bytes: Box<[u8]>) {
+        if self.plenty.get() == Plenty::No {
+            self.plenty.set(Plenty::New);
+        }
         if let Some(class) = SIZES.iter().position(|(size, _)| bytes.len() == *size) {
             let spare = &mut self.spare.borrow_mut()[class];
             if spare.len() < SIZES[class].1 {
@@ -139,6 +203,7 @@ impl Supply {
                 return;
             }
         }
+        self.thinned.set(self.thinned.get() + bytes.len());
         self.gauge.shrink(bytes.len());
     }
 }
@@ -321,6 +386,38 @@ mod tests {
         let burst: Vec<_> = (0..1000).map(|_| pool.take(64 << 10)).collect();
         drop(burst);
         assert_eq!(pool.spare_bytes(), 8 * (64 << 10));
+    }
+
+    #[test]
+    fn what_a_burst_has_left_goes_by_and_by() {
+        let (pool, gauge) = pool();
+        let few: Vec<_> = (0..AT_HAND).map(|_| pool.take(1)).collect();
+        drop(few);
+        assert!(!pool.has_new_plenty(), "that is the steady state");
+        let taken = Cell::new(gauge.bytes());
+        for room in [1, 5000, 64 << 10] {
+            let before = gauge.bytes();
+            let many: Vec<_> = (0..200).map(|_| pool.take(room)).collect();
+            taken.set(taken.get() + gauge.bytes() - before);
+            drop(many);
+        }
+        assert!(pool.has_new_plenty());
+        pool.note_plenty();
+        drop(pool.take(5000));
+        assert!(!pool.has_new_plenty(), "it is known");
+        let (mut rounds, before) = (1, taken.get());
+        let thinned = loop {
+            match pool.thin_out() {
+                Some(bytes) => break bytes as u64,
+                None => rounds += 1,
+            }
+        };
+        assert!(rounds > 4, "{rounds}");
+        assert_eq!(gauge.bytes(), (AT_HAND as u64) << 10);
+        assert_eq!(thinned, before - gauge.bytes(), "those too that were not even kept");
+        assert!(!pool.has_new_plenty());
+        drop(pool.take(5000));
+        assert!(pool.has_new_plenty(), "and so on");
     }
 
     #[test]

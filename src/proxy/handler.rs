@@ -273,6 +273,9 @@ impl Handler {
             self.do_upkeep();
         }
         self.finish_turn();
+        if self.buffers.has_new_plenty() {
+            self.plan_thinning();
+        }
         Ok(!self.has_finished())
     }
 

@@ -245,3 +245,30 @@ fn a_client_has_at_most_4096_requests_under_way() {
     fake.cut_connections();
     (MOST..count).for_each(|_| assert_eq!(client.reply(), error("ERR server connection close")));
 }
+
+#[test]
+fn what_a_burst_has_taken_goes_back_to_the_system() {
+    if original_differs("it keeps what it has") {
+        return;
+    }
+    const MEGABYTE: u64 = 1 << 20;
+    let (_cluster, proxy, _) = private("");
+    let mut witness = proxy.client();
+    assert_eq!(witness.cmd(&["SET", "k", &"x".repeat(60_000)]), ok());
+    let mut used = || {
+        let info = witness.line("INFO SystemResource").text();
+        let line = info.lines().find_map(|line| line.strip_prefix("UsedMemory:"));
+        line.and_then(|bytes| bytes.trim().parse::<u64>().ok()).expect("a number of bytes")
+    };
+    let before = used();
+    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.send(wire(&["GET", "k"]).repeat(150));
+    }
+    wait_until(SOON, "much to be used", || used() > before + 4 * MEGABYTE);
+    let value = bulk("x".repeat(60_000));
+    for client in &mut clients {
+        (0..150).for_each(|_| assert_eq!(client.reply(), value));
+    }
+    wait_until(SOON, "it to be given back", || used() < before + MEGABYTE);
+}

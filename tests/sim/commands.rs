@@ -106,9 +106,15 @@ impl Model {
 
     /// Lets a server execute a request.
     pub fn execute(&mut self, node: usize, standing: Standing, words: &[Vec<u8>]) -> Execution {
-        if let Some(elsewhere) = self.hindrance(node, standing, words) {
-            return Execution::Reply(elsewhere);
+        match self.hindrance(node, standing, words) {
+            Some(elsewhere) => Execution::Reply(elsewhere),
+            None => self.obey(node, standing, words),
         }
+    }
+
+    /// Executes what nothing is in the way of any more: in a transaction, whose keys were looked at
+    /// before its first command.
+    pub fn obey(&mut self, node: usize, standing: Standing, words: &[Vec<u8>]) -> Execution {
         let Keys { all: keys, real, .. } = Keys::of(words);
         let name = words[0].to_ascii_lowercase();
         let ok = || b"+OK\r\n".to_vec();

@@ -152,7 +152,7 @@ impl Talk {
         model.pacts.begin(queue.len());
         let mut reply = format!("*{}\r\n", queue.len()).into_bytes();
         for words in &queue {
-            match model.execute(node, standing, words) {
+            match model.obey(node, standing, words) {
                 Execution::Reply(one) => reply.extend(one),
                 // In a transaction nobody waits.
                 Execution::Blocks => reply.extend_from_slice(b"*-1\r\n"),

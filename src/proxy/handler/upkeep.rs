@@ -14,6 +14,7 @@ use crate::base::order;
 use crate::pool::{Failure, HostChoice, NodeLine, ServerId, parse_nodes};
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
+use crate::sys::memory;
 use crate::{log_debug, log_error, log_info, log_notice};
 
 /// What a handler does when its time has come.
@@ -43,6 +44,8 @@ pub(super) enum Chore {
     Headers,
     /// Memory was short.
     Memory,
+    /// More memory is spare than is worth keeping.
+    Spare,
     /// A pause is over.
     Resume,
     /// During a pause: what was under way may be done.
@@ -117,6 +120,10 @@ const CONTACTS_MAX: usize = 8;
 /// A process that has just been started is ready although it does not know the topology after so
 /// long.
 const KNOWN_US: u64 = 2_000_000;
+/// Spare buffers are given back at these intervals, half of them each time.
+const THINNING_US: u64 = 1_000_000;
+/// So many bytes are worth asking the allocator for.
+const WORTHWHILE: usize = 1 << 20;
 /// Links to servers that are gone are given this long to get their last answers.
 const RETIRE_US: u64 = 1_000_000;
 
@@ -185,6 +192,9 @@ impl Handler {
         if now_us >= self.deadlines.of(Chore::Memory) {
             self.check_memory();
         }
+        if now_us >= self.deadlines.of(Chore::Spare) {
+            self.thin_out();
+        }
         if now_us >= self.deadlines.of(Chore::Room) {
             self.check_room();
         }
@@ -206,6 +216,31 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Stop) {
             self.abandon_clients();
+        }
+    }
+
+    /// A burst has left more buffers than are worth keeping for the next one.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn plan_thinning(&mut self) {
+        self.buffers.note_plenty();
+        self.deadlines.set(Chore::Spare, self.now_us + THINNING_US);
+    }
+
+    fn thin_out(&mut self) {
+        let Some(thinned) = self.buffers.thin_out() else {
+            return self.deadlines.set(Chore::Spare, self.now_us + THINNING_US);
+        };
+        self.deadlines.set(Chore::Spare, u64::MAX);
+        // To look at all clients takes time, and so does it to make the allocator give away what it
+        // keeps: not for a little.
+        if thinned >= WORTHWHILE {
+            for id in self.clients.ids() {
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.rest();
+                }
+            }
+            memory::give_back();
         }
     }
 
