@@ -63,10 +63,11 @@ enum Plenty {
 ///
 /// The large ones are for values of the order of 100 KB: handing such memory back to the
 /// system after each request would cost more than all else that is done with it.
-const SIZES: [(usize, usize); 7] = [
+const SIZES: [(usize, usize); 8] = [
     (1 << 10, 256),
     (4 << 10, 128),
     (16 << 10, 16),
+    (32 << 10, 8),
     (64 << 10, 8),
     (128 << 10, 2),
     (256 << 10, 1),

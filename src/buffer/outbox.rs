@@ -44,6 +44,13 @@ const LINK: usize = 64 << 10;
 /// More slices than this do not make a write cheaper.
 const SLICES_MAX: usize = 64;
 
+/// How much memory to begin with for something that is so long when so many more like it may come.
+#[inline]
+pub(super) fn room_for(length: usize, more: usize) -> usize {
+    const MOST: usize = LINK / 2;
+    length.max((length * (1 + more)).min(MOST))
+}
+
 impl Outbox {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
@@ -70,6 +77,15 @@ impl Outbox {
     #[inline]
     #[cfg_attr(small, optimize(speed))]
     pub fn append(&mut self, pool: &BufferPool, bytes: &[u8]) {
+        self.append_before(pool, bytes, 0);
+    }
+
+    /// The same, when so many more replies are to come, probably soon and as long as this one: the
+    /// memory is made for them too. To make it larger again and again, and copy what is there, is
+    /// what a pipeline's replies cost most.
+    #[inline]
+    #[cfg_attr(small, optimize(speed))]
+    pub fn append_before(&mut self, pool: &BufferPool, bytes: &[u8], more: usize) {
         self.length += bytes.len();
         match &mut self.first {
             Some(first) if self.rest.is_empty() && bytes.len() <= first.room() => {
@@ -77,7 +93,7 @@ impl Outbox {
             }
             // The length is that of these bytes: nothing stands before them.
             None if bytes.len() <= LINK && self.length == bytes.len() => {
-                let mut first = pool.take(bytes.len());
+                let mut first = pool.take(room_for(bytes.len(), more));
                 first.push(bytes);
                 self.first = Some(first);
             }

@@ -4,6 +4,7 @@
 //! client yet is put down here, copied together in one buffer, and picked up when its turn
 //! comes. Whoever put it down keeps the range.
 
+use super::outbox::room_for;
 use super::{Buffer, BufferPool};
 
 /// One client's replies that wait for earlier ones.
@@ -24,11 +25,11 @@ pub struct ShelfRange {
 const TIDY_MIN: usize = 16 << 10;
 
 impl Shelf {
-    /// Puts `bytes` down. They must be fewer than 2^31 in all: large replies have a chain of
-    /// their own.
+    /// Puts `bytes` down, when so many replies are to come, probably as long as this one. They must
+    /// be fewer than 2^31 bytes in all: large replies have a chain of their own.
     #[cfg_attr(small, optimize(speed))]
-    pub fn put(&mut self, pool: &BufferPool, bytes: &[u8]) -> ShelfRange {
-        let buffer = self.buffer.get_or_insert_with(|| pool.take(bytes.len()));
+    pub fn put(&mut self, pool: &BufferPool, bytes: &[u8], more: usize) -> ShelfRange {
+        let buffer = self.buffer.get_or_insert_with(|| pool.take(room_for(bytes.len(), more)));
         buffer.reserve(bytes.len());
         let start = buffer.len();
         buffer.push(bytes);
@@ -97,8 +98,8 @@ mod tests {
     fn replies_are_found_again_and_forgotten() {
         let pool = BufferPool::new(Default::default());
         let mut shelf = Shelf::default();
-        let one = shelf.put(&pool, b"+one\r\n");
-        let two = shelf.put(&pool, &[b'2'; 5000]);
+        let one = shelf.put(&pool, b"+one\r\n", 0);
+        let two = shelf.put(&pool, &[b'2'; 5000], 0);
         assert_eq!(shelf.at(one), b"+one\r\n");
         assert_eq!(shelf.at(two), [b'2'; 5000]);
         shelf.forget(one);
@@ -111,9 +112,9 @@ mod tests {
     fn a_shelf_that_is_never_empty_does_not_grow() {
         let pool = BufferPool::new(Default::default());
         let mut shelf = Shelf::default();
-        let mut kept = shelf.put(&pool, b"kept");
+        let mut kept = shelf.put(&pool, b"kept", 0);
         for round in 0..10_000u32 {
-            let passing = shelf.put(&pool, &round.to_le_bytes().repeat(25));
+            let passing = shelf.put(&pool, &round.to_le_bytes().repeat(25), 0);
             shelf.forget(passing);
             if shelf.is_untidy() {
                 shelf.tidy(&pool, std::iter::once(&mut kept));

@@ -305,7 +305,7 @@ impl AcceptConnection {
             && let Some(Pending::Waiting) = self.pending.front()
         {
             self.next_in_line();
-            self.outbox.append(pool, reply);
+            self.outbox.append_before(pool, reply, self.pending.len());
             if !self.pending.is_empty() {
                 self.settle(pool);
             }
@@ -352,9 +352,10 @@ impl AcceptConnection {
             }
             return self.settle(pool);
         }
+        let more = self.pending.len();
         match self.pending.get_mut(place) {
             Some(waiting @ Pending::Waiting) => {
-                *waiting = Pending::OnShelf(self.shelf.put(pool, reply));
+                *waiting = Pending::OnShelf(self.shelf.put(pool, reply, more));
             }
             Some(Pending::Parked) => {
                 let parked = self.parked.get_or_insert_default().0.entry(sequence).or_default();
@@ -362,7 +363,7 @@ impl AcceptConnection {
                 parked.complete = true;
             }
             Some(muted @ Pending::Muted) => *muted = Pending::Dropped,
-            Some(waiting) => *waiting = Pending::OnShelf(self.shelf.put(pool, reply)),
+            Some(waiting) => *waiting = Pending::OnShelf(self.shelf.put(pool, reply, more)),
             None => debug_assert!(false, "an answer to a question that nobody asked"),
         }
         if self.shelf.is_untidy() {
@@ -425,7 +426,7 @@ impl AcceptConnection {
             if let Some(parking) = &mut self.parked {
                 parking.0.remove(&sequence);
             }
-            *pending = Pending::OnShelf(self.shelf.put(pool, reply));
+            *pending = Pending::OnShelf(self.shelf.put(pool, reply, 0));
         }
         true
     }

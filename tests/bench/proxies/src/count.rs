@@ -93,7 +93,9 @@ fn folder(contender: &Contender, servers: &Servers) -> Outcome<PathBuf> {
 /// Starts a program under callgrind, and has it write what the cases read.
 fn start(contender: &Contender, servers: &Servers, folder: &Path) -> Outcome<Proxy> {
     let output = format!("--callgrind-out-file={}/out", folder.display());
-    let wrap = ["valgrind", "--tool=callgrind", "-q", &output].map(str::to_owned);
+    // Each file is to be read on its own.
+    let whole = "--compress-strings=no";
+    let wrap = ["valgrind", "--tool=callgrind", "-q", &output, whole].map(str::to_owned);
     let proxy = contender.start(servers, 1, &wrap)?;
     fill(proxy.port)?;
     Ok(proxy)

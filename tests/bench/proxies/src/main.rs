@@ -58,9 +58,7 @@ fn main() -> ExitCode {
                 let out = order.out.ok_or("profile: --out is missing")?;
                 count::profile(&contenders[0], &order.case, &out)
             }
-            other => {
-                Err(format!("no such command: {other:?}; table, latency, gate or profile"))
-            }
+            other => Err(format!("no such command: {other:?}; table, latency, gate or profile")),
         }
     });
     match outcome {
