@@ -34,6 +34,7 @@ files() {
     echo "644 conf/completion/predixy.bash $PREFIX/share/bash-completion/completions/predixy"
     echo "644 conf/completion/_predixy $PREFIX/share/zsh/site-functions/_predixy"
     echo "644 conf/completion/predixy.fish $PREFIX/share/fish/vendor_completions.d/predixy.fish"
+    for example in conf/examples/*; do echo "644 $example $EXAMPLES/${example##*/}"; done
     case $SYSTEM in
         Linux)
             echo "644 conf/service/predixy.service $PREFIX/lib/systemd/system/predixy.service"

@@ -133,6 +133,7 @@ fn install_knows_the_layout_of_each_system_and_uninstall_leaves_nothing() {
         let pages = [format!("{manual}/man8/predixy.8"), format!("{manual}/man5/predixy.conf.5")];
         for file in [service, "usr/local/bin/predixy", &conf]
             .into_iter()
+            .chain(["usr/local/share/examples/predixy/haproxy.cfg"])
             .chain(pages.iter().map(|page| page.as_str()))
         {
             assert!(found.iter().any(|found| found == file), "{system}: no {file} in {found:?}");
