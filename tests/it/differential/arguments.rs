@@ -4,7 +4,7 @@
 //! are missing or hold something else, and some are spoiled: a word too few or too many, a
 //! number that is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use predixy::resp::command::{Command, Family};
 
@@ -13,6 +13,7 @@ use crate::support::{Chance, Client, Value};
 
 /// What a server says about the arguments of its commands.
 pub struct Manual {
+    names: BTreeSet<String>,
     commands: BTreeMap<String, Entry>,
     /// A value as DUMP gives it.
     dump: Vec<u8>,
@@ -34,21 +35,28 @@ struct Argument {
 }
 
 impl Manual {
-    /// Asks a server. One older than 7.0 says nothing.
+    /// Asks a server. One older than 7.0 says no more than the names of its commands, and nothing
+    /// of subcommands.
     pub fn of(client: &mut Client) -> Manual {
         let mut commands = BTreeMap::new();
+        let all = client.line("COMMAND");
+        let names = all.elements().iter().map(|command| command.elements()[0].text()).collect();
         if let Value::Array(all) = client.line("COMMAND DOCS") {
             add_entries(&all, "", &mut commands);
         }
         client.line("SET dumped 12345");
         let Value::Bulk(dump) = client.line("DUMP dumped") else { panic!("no dump") };
         client.line("DEL dumped");
-        Manual { commands, dump }
+        Manual { names, commands, dump }
     }
 
     /// Whether the server has a command, as far as it says so.
     pub fn has(&self, command: &Command) -> bool {
-        self.commands.is_empty() || self.commands.contains_key(command.name())
+        let container = command.name().split('|').next().unwrap_or_default();
+        match self.commands.is_empty() {
+            true => self.names.contains(container),
+            false => self.commands.contains_key(command.name()),
+        }
     }
 
     /// A request for a command.
