@@ -18,7 +18,9 @@ fn value() -> String {
 /// A node with a giant, and a proxy, both for one test alone.
 fn giant() -> (RedisCluster, Proxy, String) {
     let cluster = RedisCluster::start(1, 0);
-    let proxy = Proxy::start(&format!("WorkerThreads 1\n{}", cluster.conf()));
+    // Each giant has a connection of its own, which a busy server may not accept for a second.
+    let conf = cluster.conf_with("    ConnectTimeout 20s");
+    let proxy = Proxy::start(&format!("WorkerThreads 1\n{conf}"));
     proxy.wait_for_servers(1);
     let value = value();
     // Not through the proxy, whose memory is looked at.

@@ -94,7 +94,9 @@ fn without_ipv6_a_star_is_every_ipv4_address_and_an_ipv6_address_an_error() {
 
 #[test]
 fn eight_megabytes_are_enough_to_work_with() {
-    let pool = shared_cluster().conf_with("    RefreshInterval 100ms");
+    // Each large request makes a connection, which a busy machine may not accept for a second.
+    let patience = "    RefreshInterval 100ms\n    ConnectTimeout 20s";
+    let pool = shared_cluster().conf_with(patience);
     let proxy = Proxy::start(&format!("MaxMemory 8M\n{pool}"));
     proxy.wait_for_servers(shared_cluster().len());
     let mut clients: Vec<Client> = (0..50).map(|_| proxy.client()).collect();
