@@ -26,6 +26,7 @@
 //! `access_log` logs each request.
 
 mod access_log;
+mod answers;
 mod bequest;
 mod blocking;
 mod client_command;
@@ -46,6 +47,7 @@ mod local;
 mod monitor;
 mod pause;
 mod proxy_commands;
+mod redirects;
 mod report;
 mod round;
 mod scan;

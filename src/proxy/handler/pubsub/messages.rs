@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::super::Handler;
-use super::super::links::STREAMED;
+use super::super::answers::STREAMED;
 use super::super::loss::Loss;
 use super::reach::is_event;
 use super::upstream::{is_word, name_in};
