@@ -328,6 +328,10 @@ impl Data {
             for entry in entries[..cell.version].iter_mut().skip(kept) {
                 entry.is_lost = true;
             }
+            // It may have been cut off for so long that it has what others had lost before.
+            if let Some(entry) = kept.checked_sub(1).and_then(|last| entries.get_mut(last)) {
+                entry.is_lost = false;
+            }
         }
         new.follows = None;
         new.was_master = true;
