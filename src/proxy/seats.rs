@@ -1,15 +1,16 @@
 //! At which servers a topic is subscribed to, and how far that has come.
 //!
 //! A topic has a *seat* at each server that must tell about it: the master of its place, or every
-//! master. When the servers change it keeps its old seats until the new ones are confirmed, so that
-//! nothing is missed, and gives them up at that moment. In a cluster both are told what is published
+//! master. When the servers change it keeps each old seat until the one that replaces it is confirmed,
+//! so that nothing is missed, and gives it up at that moment: what an old server has told before and
+//! what comes late must not be told after the words of the new one. In a cluster both are told what is published
 //! in between, and the new one may be slower: what the old one has told already is not told again.
 //! Knows no connections and asks nobody.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::pool::ServerId;
+use crate::pool::{GroupId, ServerId};
 
 /// The seats of one topic.
 #[derive(Debug, Default)]
@@ -41,6 +42,8 @@ const OVERLAP_MAX: usize = 1024;
 pub struct Targets {
     /// At these servers.
     pub servers: Vec<ServerId>,
+    /// The groups that these are the masters of: as many, or none where it does not matter.
+    pub groups: Vec<GroupId>,
     /// At some more, but nobody knows who they are.
     pub is_incomplete: bool,
     /// Every server is told what clients publish, as in a cluster, and only this one is to be
@@ -51,6 +54,8 @@ pub struct Targets {
 #[derive(Debug)]
 struct Seat {
     server: ServerId,
+    /// Whose master it is, or was when it still was one.
+    group: Option<GroupId>,
     state: State,
     /// It is kept until those that replace it are confirmed.
     is_obsolete: bool,
@@ -95,14 +100,17 @@ impl Seats {
             }
             !seat.is_obsolete || seat.state == State::Confirmed
         });
-        for server in &targets.servers {
-            if self.seat(*server).is_none() {
-                self.seats.push(Seat {
+        for (index, server) in targets.servers.iter().enumerate() {
+            let group = targets.groups.get(index).copied();
+            match self.seat(*server) {
+                Some(seat) => seat.group = group,
+                None => self.seats.push(Seat {
                     server: *server,
+                    group,
                     state: State::Wanted,
                     is_obsolete: false,
                     mark: Mark::None,
-                });
+                }),
             }
         }
         self.is_incomplete = targets.is_incomplete;
@@ -201,17 +209,24 @@ impl Seats {
         true
     }
 
-    /// Gives up the seats that were replaced, once all others are confirmed; returns where.
+    /// Gives up the seats that were replaced, each once the new master of its group has confirmed,
+    /// and all once everybody has; returns where.
     pub fn give_up_obsolete(&mut self) -> Vec<ServerId> {
-        if !self.is_ready() {
-            return Vec::new();
-        }
+        let is_ready = self.is_ready();
+        let is_new = |seat: &&Seat| !seat.is_obsolete && seat.state == State::Confirmed;
+        let replaced: Vec<GroupId> =
+            self.seats.iter().filter(is_new).filter_map(|seat| seat.group).collect();
+        let home = self.home.and_then(|home| home.now);
         let mut obsolete = Vec::new();
         self.seats.retain(|seat| {
-            if seat.is_obsolete {
+            // Who alone is believed stays until the next one is.
+            let is_replaced = seat.group.is_some_and(|group| replaced.contains(&group))
+                && home != Some(seat.server);
+            let is_over = seat.is_obsolete && (is_ready || is_replaced);
+            if is_over {
                 obsolete.push(seat.server);
             }
-            !seat.is_obsolete
+            !is_over
         });
         obsolete
     }
@@ -234,9 +249,8 @@ impl Seats {
     /// is the one whose word counts about what clients publish.
     pub fn adopt(&mut self, server: ServerId, is_home: bool) {
         if self.seat(server).is_none() {
-            let seat =
-                Seat { server, state: State::Confirmed, is_obsolete: false, mark: Mark::None };
-            self.seats.push(seat);
+            let (state, mark) = (State::Confirmed, Mark::None);
+            self.seats.push(Seat { server, group: None, state, is_obsolete: false, mark });
         }
         if is_home {
             self.home = Some(Home { now: Some(server), next: server });
@@ -316,7 +330,13 @@ mod tests {
 
     fn at(servers: &[usize], home: Option<usize>) -> Targets {
         let servers = servers.iter().copied().map(server).collect();
-        Targets { servers, is_incomplete: false, home: home.map(server) }
+        Targets { servers, home: home.map(server), ..Targets::default() }
+    }
+
+    /// The same, each the master of a group of its own.
+    fn masters(servers: &[usize], home: Option<usize>) -> Targets {
+        let groups = (0..servers.len()).filter_map(GroupId::from_index).collect();
+        Targets { groups, ..at(servers, home) }
     }
 
     /// Asks everybody who is wanted, and has them agree.
@@ -355,6 +375,35 @@ mod tests {
         seats.confirm(server(2));
         assert_eq!(seats.give_up_obsolete(), [server(1)]);
         assert!(!seats.accepts(server(1), || true) && seats.accepts(server(2), || true));
+    }
+
+    #[test]
+    fn an_old_master_is_given_up_though_another_group_has_none() {
+        let mut seats = Seats::default();
+        seats.aim(&masters(&[1, 2], None));
+        fill(&mut seats);
+        seats.lose(server(2));
+        seats.aim(&masters(&[3, 2], None));
+        assert!(seats.give_up_obsolete().is_empty() && seats.accepts(server(1), || true));
+        seats.ask(server(3));
+        seats.confirm(server(3));
+        assert!(!seats.is_ready(), "the other group's is still missing");
+        assert_eq!(seats.give_up_obsolete(), [server(1)]);
+        assert!(!seats.accepts(server(1), || true) && seats.accepts(server(3), || true));
+    }
+
+    #[test]
+    fn who_alone_is_believed_stays_until_the_next_one_is() {
+        let mut seats = Seats::default();
+        seats.aim(&masters(&[1, 2], Some(1)));
+        fill(&mut seats);
+        seats.lose(server(2));
+        seats.aim(&masters(&[3, 2], Some(2)));
+        seats.ask(server(3));
+        seats.confirm(server(3));
+        assert!(seats.give_up_obsolete().is_empty() && seats.accepts(server(1), || true));
+        fill(&mut seats);
+        assert_eq!(seats.give_up_obsolete(), [server(1)]);
     }
 
     #[test]

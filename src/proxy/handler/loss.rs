@@ -103,7 +103,7 @@ impl Handler {
             match link.log.request(awaiting.offset, awaiting.length as usize) {
                 Some(request) if is_safe && !awaiting.is_late() => {
                     let ticket = if is_unsent { awaiting.ticket() } else { awaiting.again() };
-                    self.send_again(&link, request, ticket);
+                    self.send_again(&link, request, ticket, awaiting.redirects() > 0);
                 }
                 _ => self.deliver(awaiting.origin, error),
             }
@@ -161,7 +161,14 @@ impl Handler {
     }
 
     /// Routes a request of a lost link anew: a read to another server, if there is one.
-    fn send_again(&mut self, lost: &ConnectConnection, request: &[u8], ticket: Ticket) {
+    /// One that `was_redirected` to that link must not be overtaken by those that were not.
+    fn send_again(
+        &mut self,
+        lost: &ConnectConnection,
+        request: &[u8],
+        ticket: Ticket,
+        was_redirected: bool,
+    ) {
         let Some((place, master)) = self.place_of(ticket.origin, request) else {
             return self.deliver(ticket.origin, replies::NO_SERVER_CONNECTION);
         };
@@ -170,6 +177,9 @@ impl Handler {
             || self.is_in_session(ticket.origin)
             || self.has_written(ticket.origin, place);
         let parcel = Parcel { place, master, lane: lost.lane, ticket, request };
+        if was_redirected {
+            self.fence_off_owner(place);
+        }
         if !self.room.is_open() && self.room.is_closed_for(place) {
             return self.send_or_wait(parcel);
         }

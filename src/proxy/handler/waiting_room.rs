@@ -341,23 +341,43 @@ impl Handler {
         }
         order::sort_by_key(&mut changed, |(master, _)| *master);
         for places in changed.chunk_by(|one, next| one.0 == next.0) {
-            let Some(pool) = self.pools.get(places[0].0.index()) else { continue };
-            // One for each lane.
-            for id in pool.links() {
-                let Some(link) = self.links.get(id) else { continue };
-                if link.awaiting.is_empty() {
-                    continue;
-                }
-                let mut marks = Box::new([false; SLOTS]);
-                for mark in places.iter().filter_map(|(_, place)| mark(*place)) {
-                    marks[mark] = true;
-                }
-                let (until, deadline_us) = (link.log.end(), self.now_us + PATIENCE_US);
-                let of_slots = matches!(places[0].1, Place::Slot(_));
-                self.room.fences.push(Fence { link: id, until, deadline_us, marks, of_slots });
-            }
+            self.fence_off(places[0].0, places.iter().map(|(_, place)| *place));
         }
         self.set_room_deadline();
+    }
+
+    /// A request that has followed a redirection was not sent there, and goes to the owner of its
+    /// slot once more. What is under way there now was sent later, and must not be redirected
+    /// before it.
+    pub(super) fn fence_off_owner(&mut self, place: Place) {
+        let Place::Slot(slot) = place else { return };
+        if self.room.is_fenced(place) {
+            return;
+        }
+        if let Some(owner) = self.topology.master_of_slot(slot) {
+            self.fence_off(owner, [place].into_iter());
+            self.set_room_deadline();
+        }
+    }
+
+    /// Puts up a fence for these places, all slots or all groups, at each link to a server on which
+    /// something is under way.
+    fn fence_off(&mut self, server: ServerId, places: impl Iterator<Item = Place> + Clone) {
+        let Some(pool) = self.pools.get(server.index()) else { return };
+        // One for each lane.
+        for id in pool.links() {
+            let Some(link) = self.links.get(id) else { continue };
+            if link.awaiting.is_empty() {
+                continue;
+            }
+            let mut marks = Box::new([false; SLOTS]);
+            for mark in places.clone().filter_map(mark) {
+                marks[mark] = true;
+            }
+            let (until, deadline_us) = (link.log.end(), self.now_us + PATIENCE_US);
+            let of_slots = places.clone().any(|place| matches!(place, Place::Slot(_)));
+            self.room.fences.push(Fence { link: id, until, deadline_us, marks, of_slots });
+        }
     }
 
     /// Takes down the fences that have served, and lets go who waited behind them.

@@ -7,7 +7,7 @@
 
 use super::super::Handler;
 use crate::base::glob;
-use crate::pool::{Place, ServerGroup, ServerId, Slot};
+use crate::pool::{GroupId, Place, ServerGroup, ServerId, Slot};
 use crate::proxy::seats::Targets;
 use crate::proxy::subscriptions::{Kind, Topic};
 
@@ -40,9 +40,9 @@ impl Handler {
                 one(self.topology.group(group).and_then(ServerGroup::master))
             }
             _ => {
-                let servers: Vec<_> = groups.iter().filter_map(ServerGroup::master).collect();
-                let is_incomplete = servers.len() < groups.len();
-                Targets { servers, is_incomplete, home: None }
+                let masters = groups.iter().filter_map(|group| Some((group.id(), group.master()?)));
+                let is_incomplete = groups.iter().any(|group| group.master().is_none());
+                Targets { is_incomplete, ..masters_of(masters) }
             }
         }
     }
@@ -60,9 +60,9 @@ impl Handler {
     }
 
     fn every_master(&self, home: Option<ServerId>) -> Targets {
-        let servers: Vec<_> = self.topology.masters().collect();
-        let is_incomplete = servers.is_empty();
-        Targets { servers, is_incomplete, home }
+        let masters = self.topology.scannable();
+        let is_incomplete = masters.is_empty();
+        Targets { is_incomplete, home, ..masters_of(masters.iter().copied()) }
     }
 
     /// The node of a cluster that tells what is published: the one that does already, else the
@@ -101,8 +101,14 @@ fn may_be_event(pattern: &[u8]) -> bool {
     EVENTS.iter().any(|prefix| glob::may_begin_with(pattern, prefix))
 }
 
+fn masters_of(masters: impl Iterator<Item = (GroupId, ServerId)>) -> Targets {
+    let (groups, servers) = masters.unzip();
+    Targets { servers, groups, ..Targets::default() }
+}
+
 fn one(server: Option<ServerId>) -> Targets {
-    Targets { servers: server.into_iter().collect(), is_incomplete: server.is_none(), home: None }
+    let servers = server.into_iter().collect();
+    Targets { servers, is_incomplete: server.is_none(), ..Targets::default() }
 }
 
 #[cfg(test)]

@@ -70,17 +70,20 @@ impl Handler {
     fn look_at_topic(&mut self, id: TopicId) {
         let patience_us = self.patience_us();
         let Some(topic) = self.pubsub.book.topic_mut(id) else { return };
-        if !topic.seats.is_ready() {
-            if topic.deadline_us == u64::MAX {
-                topic.deadline_us = self.now_us.saturating_add(patience_us);
-            }
-            return self.deadlines.advance(Chore::Channels, self.now_us + RETRY_US);
+        let obsolete = topic.seats.give_up_obsolete();
+        let is_ready = topic.seats.is_ready();
+        if is_ready {
+            topic.deadline_us = u64::MAX;
+            topic.refusal = None;
+        } else if topic.deadline_us == u64::MAX {
+            topic.deadline_us = self.now_us.saturating_add(patience_us);
         }
-        topic.deadline_us = u64::MAX;
-        topic.refusal = None;
         let (kind, name) = (topic.kind, topic.name.clone());
-        for server in topic.seats.give_up_obsolete() {
+        for server in obsolete {
             self.give_up_topic(server, kind, &name);
+        }
+        if !is_ready {
+            return self.deadlines.advance(Chore::Channels, self.now_us + RETRY_US);
         }
         for client in self.pubsub.book.waiting_for(id) {
             self.confirm_subscriptions(client);
