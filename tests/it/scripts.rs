@@ -1,11 +1,12 @@
 //! EVAL, EVALSHA and SCRIPT, as if there were one server that knows every script.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crate::support::{
     Answer, AnyPool, Client, FakeServer, Proxy, RedisCluster, SOON, Value, array, bulk, error, int,
-    ok, original_differs, server_has, simple, wait_until,
+    key_in_slots, ok, original_differs, server_has, simple, slot_of, wait_until,
 };
 
 const INCR: &str = "return redis.call('INCR', KEYS[1])";
@@ -285,4 +286,41 @@ fn an_error_of_one_master_is_the_reply_to_script_load() {
     proxy.wait_for_servers(2);
     let mut client = proxy.client();
     assert_eq!(client.cmd(&["SCRIPT", "LOAD", "return 7"]), error("ERR no room"));
+}
+
+#[test]
+fn a_call_that_followed_ask_follows_it_once_more_when_it_is_repeated() {
+    if original_differs("D-66: passes NOSCRIPT on") {
+        return;
+    }
+    let key = key_in_slots(0..8192, "k");
+    let slot = slot_of(key.as_bytes());
+    let port = Arc::new(OnceLock::<u16>::new());
+    let (for_script, asked, knows) =
+        (Arc::clone(&port), AtomicBool::new(false), AtomicBool::new(false));
+    let fakes = FakeServer::start_cluster(2, move |index, heard| {
+        let name = heard.name();
+        let was_asked = index == 1 && asked.swap(name == "ASKING", Ordering::SeqCst);
+        match (&*name, index) {
+            ("SCRIPT", _) => Answer::bulk(DIGEST),
+            ("ASKING", _) => Answer::text("+OK\r\n"),
+            ("EVALSHA", 0) => {
+                Answer::text(format!("-ASK {slot} 127.0.0.1:{}\r\n", for_script.wait()))
+            }
+            ("EVALSHA", _) if !was_asked => Answer::text(format!("-MOVED {slot} 127.0.0.1:1\r\n")),
+            ("EVALSHA", _) if !knows.swap(true, Ordering::SeqCst) => Answer::text(NO_SCRIPT_LINE),
+            ("EVALSHA", _) => Answer::text(":7\r\n"),
+            _ => Answer::Usual,
+        }
+    });
+    port.set(fakes[1].port()).unwrap();
+    let proxy = Proxy::start(&FakeServer::conf(&fakes, ""));
+    proxy.wait_for_servers(2);
+    let mut client = proxy.client();
+    load(&mut client, "return 7");
+    assert_eq!(client.cmd(&["EVALSHA", DIGEST, "1", &key]), int(7));
+    let names = ["ASKING", "EVALSHA", "SCRIPT"].map(str::to_owned);
+    let heard = fakes[1].heard().into_iter().map(|heard| heard.name());
+    let heard: Vec<String> = heard.filter(|name| names.contains(name)).collect();
+    assert_eq!(heard[1..], ["ASKING", "EVALSHA", "SCRIPT", "ASKING", "EVALSHA"]);
 }

@@ -105,6 +105,27 @@ fn a_client_that_sends_byte_by_byte_is_served() {
 }
 
 #[test]
+fn a_client_that_takes_long_to_say_something_is_not_idle() {
+    let pool = shared_cluster().conf();
+    let proxy = Proxy::start(&format!("ClientTimeout 1\n{pool}"));
+    proxy.wait_for_servers(shared_cluster().len());
+    let (mut client, mut witness) = (proxy.client(), proxy.client());
+    let long = "x".repeat(100_000);
+    for request in [wire(&["SET", "slow:a", "v"]), wire(&["SET", "slow:b", &long])] {
+        let piece = request.len().div_ceil(8);
+        for part in request.chunks(piece) {
+            client.send(part);
+            let begun = Instant::now();
+            wait_until(SOON, "a third of a second to pass", || {
+                assert_eq!(witness.line("PING"), simple("PONG"));
+                begun.elapsed() > Duration::from_millis(330)
+            });
+        }
+        assert_eq!(client.reply(), ok());
+    }
+}
+
+#[test]
 fn d31_a_client_that_closes_its_half_gets_its_replies_and_the_end() {
     if original_differs("D-31: does not see the end that comes with the last data") {
         return;

@@ -373,6 +373,8 @@ impl Handler {
             let limits = if client.identity.is_some() { &*limits } else { &*stranger_limits };
             let end = match client.parser.feed(&scratch[at..total], limits, arguments) {
                 Ok(Parsed::Incomplete) => {
+                    // Whoever takes long to say something is not idle.
+                    client.active_us = self.now_us;
                     at = total;
                     continue;
                 }
@@ -436,6 +438,7 @@ impl Handler {
         match client.socket.read(&mut room[..most]) {
             Ok(Progress::Moved(length)) => {
                 client.readable = length == most || client.hung_up;
+                client.active_us = self.now_us;
                 inbox.filled_more(length);
                 self.recorder.handler().total_recv_client_bytes.add(length as u64);
             }

@@ -7,6 +7,7 @@ use super::super::request::{Awaiting, Errand, LinkId, Origin};
 use super::super::whole::{Purpose, Whole};
 use super::Handler;
 use super::dispatch::Request;
+use crate::pool::Place;
 use crate::resp::command::{Family, Merge, ScriptCommand};
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
@@ -67,10 +68,19 @@ impl Handler {
         let Some(body) = self.script_of(&request) else { return false };
         let Origin::Client { client, sequence } = awaiting.origin else { return false };
         let is_last = self.clients.get(client).is_some_and(|client| client.is_last(sequence));
+        // A server to which its slot is on its way takes the call as it took it before: after ASKING.
+        let came_by_ask = awaiting.redirects() > 0
+            && matches!(self.place_of(awaiting.origin, &request), Some((Place::Slot(slot), _))
+                if self.topology.master_of_slot(slot) != self.links.get(id).map(|link| link.server));
         let mut load = Vec::with_capacity(body.len() + 64);
         load.command(&[b"SCRIPT", b"LOAD", &body]);
         let Some(link) = self.links.get_mut(id) else { return false };
         link.send_errand(&self.buffers, Errand::LoadScript, &load, self.now_us);
+        if is_last && came_by_ask {
+            load.clear();
+            load.command(&[b"ASKING"]);
+            link.send_errand(&self.buffers, Errand::Asking, &load, self.now_us);
+        }
         if is_last {
             link.send(&self.buffers, &request, awaiting.cured());
         }
