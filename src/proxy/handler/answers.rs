@@ -400,8 +400,7 @@ impl Handler {
     /// then. True when it is.
     fn try_refused_later(&mut self, id: LinkId, awaiting: &Awaiting) -> bool {
         let Some(link) = self.links.get(id) else { return false };
-        let Some((client, sequence)) = self.asker_of(awaiting.origin) else { return false };
-        if !self.clients.get(client).is_some_and(|client| client.is_last(sequence)) {
+        if !self.is_last(awaiting.origin) {
             return false;
         }
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
@@ -422,6 +421,14 @@ impl Handler {
     #[cfg_attr(small, optimize(speed))]
     pub(super) fn client_of(&self, origin: Origin) -> Option<ClientId> {
         self.asker_of(origin).map(|(client, _)| client)
+    }
+
+    /// Whether the client has sent nothing after the request that is answered.
+    pub(super) fn is_last(&self, origin: Origin) -> bool {
+        let asker = self.asker_of(origin);
+        asker.is_some_and(|(client, sequence)| {
+            self.clients.get(client).is_some_and(|client| client.is_last(sequence))
+        })
     }
 
     /// The same with the number of its request.

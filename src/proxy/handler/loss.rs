@@ -5,10 +5,10 @@ use std::mem;
 
 use super::super::connect_connection::{ConnectConnection, LinkState};
 use super::super::replies;
-use super::super::request::{Errand, LinkId, Origin, Step, Ticket, WholeId};
+use super::super::request::{Awaiting, Errand, LinkId, Origin, Step, Ticket, WholeId};
 use super::Handler;
 use super::waiting_room::Parcel;
-use crate::pool::{Failure, HealthRules, Place};
+use crate::pool::{Failure, HealthRules, Place, ServerId};
 use crate::{log_info, log_notice, log_warn};
 
 /// Why a link ends.
@@ -103,7 +103,13 @@ impl Handler {
             match link.log.request(awaiting.offset, awaiting.length as usize) {
                 Some(request) if is_safe && !awaiting.is_late() => {
                     let ticket = if is_unsent { awaiting.ticket() } else { awaiting.again() };
-                    self.send_again(&link, request, ticket, awaiting.redirects() > 0);
+                    if awaiting.redirects() > 0
+                        && self.would_be_late(link.server, awaiting, request)
+                    {
+                        self.deliver(awaiting.origin, replies::NO_SERVER_CONNECTION);
+                        continue;
+                    }
+                    self.send_again(&link, request, ticket);
                 }
                 _ => self.deliver(awaiting.origin, error),
             }
@@ -160,15 +166,20 @@ impl Handler {
         }
     }
 
+    /// Whether a request that had followed ASK to a server, and was not executed there, comes too late
+    /// for the owner of its slot: what its client has sent since is on its way there, or has been
+    /// executed.
+    fn would_be_late(&mut self, server: ServerId, awaiting: &Awaiting, request: &[u8]) -> bool {
+        let Some((place, _)) = self.place_of(awaiting.origin, request) else { return false };
+        let Place::Slot(slot) = place else { return false };
+        // After MOVED either it is the owner, or a fence holds the later ones back.
+        self.topology.master_of_slot(slot) != Some(server)
+            && !self.room.is_closed_for(place)
+            && !self.is_last(awaiting.origin)
+    }
+
     /// Routes a request of a lost link anew: a read to another server, if there is one.
-    /// One that `was_redirected` to that link must not be overtaken by those that were not.
-    fn send_again(
-        &mut self,
-        lost: &ConnectConnection,
-        request: &[u8],
-        ticket: Ticket,
-        was_redirected: bool,
-    ) {
+    fn send_again(&mut self, lost: &ConnectConnection, request: &[u8], ticket: Ticket) {
         let Some((place, master)) = self.place_of(ticket.origin, request) else {
             return self.deliver(ticket.origin, replies::NO_SERVER_CONNECTION);
         };
@@ -177,9 +188,6 @@ impl Handler {
             || self.is_in_session(ticket.origin)
             || self.has_written(ticket.origin, place);
         let parcel = Parcel { place, master, lane: lost.lane, ticket, request };
-        if was_redirected {
-            self.fence_off_owner(place);
-        }
         if !self.room.is_open() && self.room.is_closed_for(place) {
             return self.send_or_wait(parcel);
         }

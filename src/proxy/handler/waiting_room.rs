@@ -346,20 +346,6 @@ impl Handler {
         self.set_room_deadline();
     }
 
-    /// A request that has followed a redirection was not sent there, and goes to the owner of its
-    /// slot once more. What is under way there now was sent later, and must not be redirected
-    /// before it.
-    pub(super) fn fence_off_owner(&mut self, place: Place) {
-        let Place::Slot(slot) = place else { return };
-        if self.room.is_fenced(place) {
-            return;
-        }
-        if let Some(owner) = self.topology.master_of_slot(slot) {
-            self.fence_off(owner, [place].into_iter());
-            self.set_room_deadline();
-        }
-    }
-
     /// Puts up a fence for these places, all slots or all groups, at each link to a server on which
     /// something is under way.
     fn fence_off(&mut self, server: ServerId, places: impl Iterator<Item = Place> + Clone) {
