@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::{
-    Answer, Client, FakeServer, Proxy, RedisServer, SOON, Scratch, Value, binary, bulk, free_port,
-    ok, original_differs, shared_cluster, wait_until,
+    Answer, Client, FakeServer, Proxy, RedisCluster, RedisServer, SOON, Scratch, Value, binary,
+    bulk, free_port, ok, original_differs, wait_until,
 };
 
 const SOME_POOL: &str = "ClusterServerPool {\n    Servers {\n        + 127.0.0.1:1\n    }\n}\n";
@@ -94,11 +94,11 @@ fn without_ipv6_a_star_is_every_ipv4_address_and_an_ipv6_address_an_error() {
 
 #[test]
 fn eight_megabytes_are_enough_to_work_with() {
-    // Each large request makes a connection, which a busy machine may not accept for a second.
-    let patience = "    RefreshInterval 100ms\n    ConnectTimeout 20s";
-    let pool = shared_cluster().conf_with(patience);
+    // Each large request makes a connection, which a server that others keep busy may not accept soon.
+    let cluster = RedisCluster::start(3, 0);
+    let pool = cluster.conf_with("    RefreshInterval 100ms\n    ConnectTimeout 20s");
     let proxy = Proxy::start(&format!("MaxMemory 8M\n{pool}"));
-    proxy.wait_for_servers(shared_cluster().len());
+    proxy.wait_for_servers(cluster.len());
     let mut clients: Vec<Client> = (0..50).map(|_| proxy.client()).collect();
     let value = "x".repeat(100_000);
     for (number, client) in clients.iter_mut().enumerate() {
