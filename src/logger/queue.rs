@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::Format;
 use super::line::Head;
 use super::log_file_sink::LogFileSink;
+use super::{Format, Level};
 
 /// As many lines may be on their way.
 const LINES_MAX: usize = 1024;
@@ -129,9 +129,12 @@ impl LogQueue {
         full
     }
 
-    /// Takes a line if that is possible without waiting, or else drops and counts it.
+    /// Takes a line if there is room, or else drops and counts it. Lines of which there are many do
+    /// not even wait for somebody else who is just handing in one; what an operator would like to
+    /// know does: nobody keeps the queue while he writes.
     pub fn offer(&self, head: Head, message: &str) {
-        match self.try_lock() {
+        let state = if head.level >= Level::Notice { Some(self.lock()) } else { self.try_lock() };
+        match state {
             Some(state) if state.has_room() => self.push(state, head, message),
             _ => self.miss(),
         }
@@ -270,7 +273,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logger::Level;
     use std::sync::Arc;
 
     const HEAD: Head = Head { wall_us: 0, level: Level::Info, file: "", line: 0 };
@@ -317,6 +319,24 @@ mod tests {
         queue.offer(HEAD, "room");
         queue.take(&mut batch, None);
         assert_eq!(messages(&batch), ["room"]);
+    }
+
+    #[test]
+    fn what_an_operator_would_like_to_know_waits_for_who_is_just_handing_in() {
+        let (queue, mut batch) = (Arc::new(LogQueue::default()), Batch::default());
+        let held = queue.lock();
+        queue.offer(HEAD, "missed");
+        let (offering, begun) = (Arc::clone(&queue), Arc::new(AtomicBool::new(false)));
+        let has_begun = Arc::clone(&begun);
+        let thread = std::thread::spawn(move || {
+            has_begun.store(true, Relaxed);
+            offering.offer(Head { level: Level::Notice, ..HEAD }, "kept");
+        });
+        until(|| begun.load(Relaxed));
+        drop(held);
+        thread.join().unwrap();
+        assert_eq!(queue.take(&mut batch, None).missed, 1);
+        assert_eq!(messages(&batch), ["kept"]);
     }
 
     #[test]
