@@ -284,7 +284,7 @@ impl Logger {
     }
 
     /// Forms the message and hands it over; `scratch` is what that may use.
-    fn log(&self, head: Head, scratch: &mut String, message: fmt::Arguments<'_>) {
+    fn log(&self, head: Head, scratch: &mut String, may_wait: bool, message: fmt::Arguments<'_>) {
         let may_miss = self.allow_miss_log();
         if let Outlet::Writer { queue, .. } = &self.outlet
             && may_miss
@@ -295,7 +295,7 @@ impl Logger {
         scratch.clear();
         line::compose(scratch, message);
         match &self.outlet {
-            Outlet::Writer { queue, .. } if may_miss => queue.offer(head, scratch),
+            Outlet::Writer { queue, .. } if may_miss => queue.offer(head, scratch, may_wait),
             Outlet::Writer { queue, .. } => queue.put(head, scratch),
             Outlet::Memory(memory) => lock(memory).keep(&head, scratch),
             Outlet::Nowhere => {}
@@ -327,13 +327,22 @@ pub struct Log {
     /// Lines of each level since the last one that was logged.
     skipped: [Cell<u32>; 6],
     scratch: Cell<String>,
+    /// The thread may wait for another one that is just handing in a line, instead of losing its own.
+    may_wait: bool,
 }
 
 impl Log {
     /// A thread's own handle.
     #[must_use]
     pub fn new(logger: Arc<Logger>) -> Log {
-        Log { logger, skipped: [const { Cell::new(0) }; 6], scratch: Cell::default() }
+        let (skipped, scratch) = ([const { Cell::new(0) }; 6], Cell::default());
+        Log { logger, skipped, scratch, may_wait: true }
+    }
+
+    /// That of a thread that serves clients, which waits for nobody.
+    #[must_use]
+    pub fn for_handler(logger: Arc<Logger>) -> Log {
+        Log { may_wait: false, ..Log::new(logger) }
     }
 
     /// The log of the process.
@@ -374,7 +383,7 @@ impl Log {
         let head = Head { wall_us: clock::wall_us(), level, file, line };
         // Whoever logs while a message is formed finds no scratch, and makes do with a new one.
         let mut scratch = self.scratch.take();
-        self.logger.log(head, &mut scratch, message);
+        self.logger.log(head, &mut scratch, self.may_wait, message);
         self.scratch.set(scratch);
     }
 
@@ -714,7 +723,7 @@ mod tests {
             (LogQueue::default(), Head { wall_us: 0, level: Level::Info, file: "", line: 0 });
         for number in 0..1030 {
             if !queue.drops() {
-                queue.offer(head, &number.to_string());
+                queue.offer(head, &number.to_string(), false);
             }
         }
         queue.close(Duration::ZERO);

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use super::Format;
 use super::line::Head;
 use super::log_file_sink::LogFileSink;
-use super::{Format, Level};
 
 /// As many lines may be on their way.
 const LINES_MAX: usize = 1024;
@@ -129,12 +129,10 @@ impl LogQueue {
         full
     }
 
-    /// Takes a line if there is room, or else drops and counts it. Lines of which there are many do
-    /// not even wait for somebody else who is just handing in one; what an operator would like to
-    /// know does: nobody keeps the queue while he writes.
-    pub fn offer(&self, head: Head, message: &str) {
-        let state = if head.level >= Level::Notice { Some(self.lock()) } else { self.try_lock() };
-        match state {
+    /// Takes a line if there is room, or else drops and counts it. Only who `may_wait` does so for
+    /// somebody else who is just handing in one.
+    pub fn offer(&self, head: Head, message: &str, may_wait: bool) {
+        match if may_wait { Some(self.lock()) } else { self.try_lock() } {
             Some(state) if state.has_room() => self.push(state, head, message),
             _ => self.miss(),
         }
@@ -273,13 +271,14 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logger::Level;
     use std::sync::Arc;
 
     const HEAD: Head = Head { wall_us: 0, level: Level::Info, file: "", line: 0 };
 
     fn full() -> LogQueue {
         let queue = LogQueue::default();
-        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, "line"));
+        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, "line", false));
         queue
     }
 
@@ -299,7 +298,7 @@ mod tests {
     #[test]
     fn lines_come_out_as_they_went_in() {
         let (queue, mut batch) = (LogQueue::default(), Batch::default());
-        queue.offer(HEAD, "one");
+        queue.offer(HEAD, "one", false);
         queue.put(Head { line: 7, ..HEAD }, "");
         queue.put(HEAD, "three");
         let work = queue.take(&mut batch, None);
@@ -313,24 +312,24 @@ mod tests {
         let (queue, mut batch) = (full(), Batch::default());
         queue.take(&mut batch, None);
         assert!(queue.drops());
-        queue.offer(HEAD, "no room");
+        queue.offer(HEAD, "no room", false);
         assert_eq!(queue.take(&mut batch, None).missed, 2);
         assert!(!queue.drops());
-        queue.offer(HEAD, "room");
+        queue.offer(HEAD, "room", false);
         queue.take(&mut batch, None);
         assert_eq!(messages(&batch), ["room"]);
     }
 
     #[test]
-    fn what_an_operator_would_like_to_know_waits_for_who_is_just_handing_in() {
+    fn only_who_may_waits_for_who_is_just_handing_in() {
         let (queue, mut batch) = (Arc::new(LogQueue::default()), Batch::default());
         let held = queue.lock();
-        queue.offer(HEAD, "missed");
+        queue.offer(HEAD, "missed", false);
         let (offering, begun) = (Arc::clone(&queue), Arc::new(AtomicBool::new(false)));
         let has_begun = Arc::clone(&begun);
         let thread = std::thread::spawn(move || {
             has_begun.store(true, Relaxed);
-            offering.offer(Head { level: Level::Notice, ..HEAD }, "kept");
+            offering.offer(HEAD, "kept", true);
         });
         until(|| begun.load(Relaxed));
         drop(held);
@@ -383,7 +382,7 @@ mod tests {
             batch.len()
         });
         until(|| queue.lock().writer_sleeps);
-        queue.offer(HEAD, "wake up");
+        queue.offer(HEAD, "wake up", false);
         assert_eq!(thread.join().unwrap(), 1);
     }
 
@@ -391,7 +390,7 @@ mod tests {
     fn a_queue_that_is_in_use_for_long_costs_the_line() {
         let (queue, mut batch) = (LogQueue::default(), Batch::default());
         let in_use = queue.lock();
-        queue.offer(HEAD, "dropped");
+        queue.offer(HEAD, "dropped", false);
         drop(in_use);
         assert_eq!(queue.take(&mut batch, None).missed, 1);
         assert_eq!(batch.len(), 0);
@@ -401,7 +400,7 @@ mod tests {
     fn memory_is_given_back_after_a_burst() {
         let (queue, mut batch) = (LogQueue::default(), Batch::default());
         let message = "x".repeat(1000);
-        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, &message));
+        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, &message, false));
         queue.take(&mut batch, None);
         assert!(batch.text.capacity() >= 1_000_000);
         queue.close(Duration::ZERO);

@@ -188,7 +188,7 @@ impl Handler {
         let settings = shared.settings.load();
         let mut handler = Handler {
             index,
-            log: Log::new(Arc::clone(&shared.logger)),
+            log: Log::for_handler(Arc::clone(&shared.logger)),
             multiplexor,
             events: Vec::new(),
             read_your_writes_us: settings.conf.pool.common.read_your_writes_us,
