@@ -472,13 +472,6 @@ impl AcceptConnection {
         None
     }
 
-    /// Gives back the short queue too, when it is empty: it has been idle for a while.
-    pub fn rest(&mut self) {
-        if self.pending.is_empty() {
-            self.pending = Ring::new();
-        }
-    }
-
     /// Whether it has filled the short queue of its own: a [`Line`] saves it the making of a longer
     /// one.
     #[inline]

@@ -232,14 +232,8 @@ impl Handler {
             return self.deadlines.set(Chore::Spare, self.now_us + THINNING_US);
         };
         self.deadlines.set(Chore::Spare, u64::MAX);
-        // To look at all clients takes time, and so does it to make the allocator give away what it
-        // keeps: not for a little.
+        // The allocator may keep it; to make it give it away takes time, so not for a little.
         if thinned >= WORTHWHILE {
-            for id in self.clients.ids() {
-                if let Some(client) = self.clients.get_mut(id) {
-                    client.rest();
-                }
-            }
             memory::give_back();
         }
     }
