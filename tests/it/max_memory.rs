@@ -238,6 +238,24 @@ fn d58_memory_has_a_ceiling_and_nobody_pays_who_takes_what_he_asks_for() {
 }
 
 #[test]
+fn the_ceiling_holds_while_threads_wait_for_each_other() {
+    if original_differs("D-58: whoever comes next pays") {
+        return;
+    }
+    // With more threads than cores the one whose client holds most is often not the one that runs.
+    let mut hostile = Hostile::start(32 * MIB, 8);
+    for round in 0..5 {
+        let mut clients = hostile.clients(64);
+        push(&mut clients, &wire(&["GET", "memory:half"]).repeat(40), 1);
+        wait_until(SOON, "most to be cut off", || {
+            let log = hostile.proxy.log();
+            log.matches("the most of all, and MaxMemory is spent").count() >= (round + 1) * 50
+        });
+        hostile.check_peak(&format!("round {round}"));
+    }
+}
+
+#[test]
 fn eight_megabytes_are_enough_to_be_served() {
     if original_differs("D-58: whoever comes next pays") {
         return;

@@ -3,8 +3,10 @@
 //! All threads draw from one budget, which counts everything that the process has. From one half of
 //! it on, clients that have something under way or something to read are not read any more, and
 //! the others little at a time: what is begun can be finished. From seven eighths on, whoever holds
-//! most of it is cut off until there is less. So it is never spent entirely; whoever reads what it
-//! asks for, and asks for little at a time, is served all the while.
+//! most of it is cut off until there is less. Where that is another handler's client, and that
+//! handler does not come to it, a little later the largest of one's own has to go instead. So it is
+//! never spent entirely; whoever reads what it asks for, and asks for little at a time, is served
+//! all the while.
 //!
 //! The price is one comparison for each read, and nothing for a request.
 
@@ -31,12 +33,16 @@ pub(super) struct Budget {
     pub full_at: usize,
     /// From here on somebody has to go.
     pub spent_at: usize,
+    /// From here on a handler waits for no other one: of its own clients some have to go.
+    last_at: usize,
     /// A client with so much to read is not read from until it has taken most of it.
     pub unread_max: usize,
     /// What a handler keeps for later, of one sort, may take so much.
     pub queue_max: usize,
     /// Nobody was found who could go; it is no use looking again before this.
     patient_until_us: u64,
+    /// Unless so much is in use by then, in bytes.
+    patient_to: usize,
     /// When free memory was last handed back to the system while memory was short.
     tidied_us: u64,
     /// Since when it has been spent and nobody could go.
@@ -57,8 +63,9 @@ const QUEUE_KEPT: usize = 256;
 const TICK_US: u64 = 10_000;
 /// The same while nobody does.
 const SLOW_TICK_US: u64 = 250_000;
-/// When nobody could go it is no use looking again so soon.
+/// When nobody could go it is no use looking again so soon, unless so many bytes more are in use.
 const PATIENCE_US: u64 = 2_000;
+const PATIENCE: usize = 128 << 10;
 /// A server that does not answer for so long while memory is spent loses its link.
 const STUCK_US: u64 = 1_000_000;
 
@@ -79,9 +86,11 @@ impl Budget {
             short_at: if max == usize::MAX { max } else { max / 2 },
             full_at: if max == usize::MAX { max } else { max / 16 * 11 },
             spent_at: if max == usize::MAX { max } else { max / 8 * 7 },
+            last_at: if max == usize::MAX { max } else { max / 64 * 59 },
             unread_max: (max / 32).min(UNREAD_MAX),
             queue_max: max / 8 / handlers.max(1),
             patient_until_us: 0,
+            patient_to: 0,
             tidied_us: 0,
             spent_since_us: u64::MAX,
         }
@@ -207,13 +216,20 @@ impl Handler {
     /// holds anything.
     #[cold]
     pub(super) fn relieve(&mut self, goal: usize) {
-        if self.now_us < self.budget.patient_until_us {
+        if self.now_us < self.budget.patient_until_us && memory::used() < self.budget.patient_to {
             return;
         }
         self.buffers.trim();
         self.cut_off_holders(goal, HOLDS_MIN);
-        if memory::used() >= goal {
+        if memory::used() >= self.budget.last_at {
+            // Who was asked to act does not, or has not got a processor.
+            self.flush_clients();
+            self.cut_off_own(self.budget.last_at);
+        }
+        let used = memory::used();
+        if used >= goal {
             self.budget.patient_until_us = self.now_us + PATIENCE_US;
+            self.budget.patient_to = self.budget.last_at.max(used.saturating_add(PATIENCE));
         }
         self.watch_memory(TICK_US);
     }
@@ -249,6 +265,19 @@ impl Handler {
             memory::give_back();
         }
         self.publish_most(holders.last().map_or(0, |(bytes, _)| *bytes));
+    }
+
+    /// Cuts off those clients of this handler that hold much, from the largest on, until less than
+    /// `goal` bytes are in use.
+    fn cut_off_own(&mut self, goal: usize) {
+        let mut holders = self.holders(HOLDS_MUCH);
+        holders.sort_unstable_by_key(|(bytes, _)| *bytes);
+        while memory::used() >= goal
+            && let Some((bytes, id)) = holders.pop()
+        {
+            self.cut_off_holder(id, bytes);
+        }
+        memory::give_back();
     }
 
     fn cut_off_holder(&mut self, id: ClientId, bytes: usize) {
@@ -416,7 +445,8 @@ mod tests {
         for max in [4 << 20, 8 << 20, 32 << 20, 1 << 40] {
             let budget = Budget::of(Some(max), 2);
             assert!(budget.short_at < budget.full_at && budget.full_at < budget.spent_at);
-            assert!((budget.spent_at as u64) < max && budget.unread_max <= UNREAD_MAX);
+            assert!(budget.spent_at < budget.last_at && (budget.last_at as u64) < max);
+            assert!(budget.unread_max <= UNREAD_MAX);
         }
     }
 }
