@@ -89,7 +89,11 @@ mod platform;
 // What the C library does with memory that is given back to it is not a matter of the system.
 #[cfg(not(feature = "sim"))]
 #[cfg_attr(all(target_os = "linux", target_env = "gnu"), path = "sys/release_glibc.rs")]
-#[cfg_attr(not(all(target_os = "linux", target_env = "gnu")), path = "sys/release_nothing.rs")]
+#[cfg_attr(all(target_os = "linux", target_env = "musl"), path = "sys/release_musl.rs")]
+#[cfg_attr(
+    not(all(target_os = "linux", any(target_env = "gnu", target_env = "musl"))),
+    path = "sys/release_nothing.rs"
+)]
 mod release;
 
 #[cfg(not(feature = "sim"))]

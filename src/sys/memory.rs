@@ -5,9 +5,10 @@
 //! nothing there; what is not steady pays one addition.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::release::{keep_no_large_blocks, release_free_memory};
+use super::release::{cost, is_let_go, keep_no_large_blocks, let_go, release_free_memory};
 
 /// The allocator of the system, and the sum of what it has given.
 struct Counted;
@@ -35,35 +36,66 @@ pub fn give_back() {
 }
 
 // SAFETY: each call goes to `System` with the arguments as they came, and so does its answer;
-// counting touches no memory but the counter.
+// counting touches no memory but the counter. A block that is resized in three steps has the bytes
+// of the old one, as far as both reach.
 unsafe impl GlobalAlloc for Counted {
-    #[inline]
+    #[cfg_attr(not(small), inline)]
+    #[cfg_attr(small, inline(never))]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the promises that `System` asks for, which are the same.
         taken(unsafe { System.alloc(layout) }, layout.size())
     }
 
-    #[inline]
+    #[cfg_attr(not(small), inline)]
+    #[cfg_attr(small, inline(never))]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
         taken(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
-    #[inline]
+    #[cfg_attr(not(small), inline)]
+    #[cfg_attr(small, inline(never))]
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Relaxed);
+        USED.fetch_sub(cost(layout.size()), Relaxed);
+        if is_let_go(layout.size()) {
+            // SAFETY: the caller gives the block up.
+            unsafe { let_go(memory, layout.size()) };
+        }
         // SAFETY: `memory` is from `alloc` above, and so from `System`, with the same layout.
         unsafe { System.dealloc(memory, layout) }
     }
 
-    #[inline]
+    #[cfg_attr(not(small), inline)]
+    #[cfg_attr(small, inline(never))]
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if is_let_go(layout.size()) {
+            // SAFETY: the caller keeps the same promises.
+            return unsafe { self.move_block(memory, layout, size) };
+        }
         // SAFETY: as above.
         let moved = unsafe { System.realloc(memory, layout, size) };
         if !moved.is_null() {
             // By turns, because the sum of both must fit, and the difference may be negative.
-            USED.fetch_add(size, Relaxed);
-            USED.fetch_sub(layout.size(), Relaxed);
+            USED.fetch_add(cost(size), Relaxed);
+            USED.fetch_sub(cost(layout.size()), Relaxed);
+        }
+        moved
+    }
+}
+
+impl Counted {
+    /// `realloc` for blocks whose pages are to be let go, which `System` would not do.
+    #[cold]
+    unsafe fn move_block(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller promises that `size` with this alignment is a layout, and not zero.
+        let moved = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
+        if !moved.is_null() {
+            // SAFETY: both blocks are at least as long, and the new one is nobody else's; then the
+            // old one is given up.
+            unsafe {
+                ptr::copy_nonoverlapping(memory, moved, layout.size().min(size));
+                self.dealloc(memory, layout);
+            }
         }
         moved
     }
@@ -72,7 +104,7 @@ unsafe impl GlobalAlloc for Counted {
 #[inline]
 fn taken(memory: *mut u8, size: usize) -> *mut u8 {
     if !memory.is_null() {
-        USED.fetch_add(size, Relaxed);
+        USED.fetch_add(cost(size), Relaxed);
     }
     memory
 }

@@ -16,3 +16,22 @@ pub(in crate::sys) fn release_free_memory() {
     // SAFETY: takes and gives integers only; the allocator locks what it touches.
     unsafe { libc::malloc_trim(0) };
 }
+
+/// What a block of so many bytes takes.
+#[inline]
+pub(in crate::sys) fn cost(size: usize) -> usize {
+    size
+}
+
+/// The allocator does it by itself.
+#[inline]
+pub(in crate::sys) fn is_let_go(_size: usize) -> bool {
+    false
+}
+
+/// Is not called.
+///
+/// # Safety
+///
+/// There is nothing to look after.
+pub(in crate::sys) unsafe fn let_go(_memory: *mut u8, _size: usize) {}
