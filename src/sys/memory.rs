@@ -87,15 +87,15 @@ impl Counted {
     /// `realloc` for blocks whose pages are to be let go, which `System` would not do.
     #[cold]
     unsafe fn move_block(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: the caller promises that `size` with this alignment is a layout, and not zero.
-        let moved = unsafe { self.alloc(Layout::from_size_align_unchecked(size, layout.align())) };
+        // SAFETY: the caller promises that `size` with this alignment is a layout.
+        let new_layout = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        // SAFETY: nor is it zero.
+        let moved = unsafe { self.alloc(new_layout) };
         if !moved.is_null() {
-            // SAFETY: both blocks are at least as long, and the new one is nobody else's; then the
-            // old one is given up.
-            unsafe {
-                ptr::copy_nonoverlapping(memory, moved, layout.size().min(size));
-                self.dealloc(memory, layout);
-            }
+            // SAFETY: both blocks are at least as long, and the new one is nobody else's.
+            unsafe { ptr::copy_nonoverlapping(memory, moved, layout.size().min(size)) };
+            // SAFETY: the caller gives the old one up.
+            unsafe { self.dealloc(memory, layout) };
         }
         moved
     }

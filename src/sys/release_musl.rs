@@ -47,6 +47,8 @@ pub(in crate::sys) unsafe fn let_go(memory: *mut u8, size: usize) {
     if begin < end {
         // SAFETY: the pages lie inside the caller's block, whose bytes nobody reads any more. A
         // refusal, of pages that are larger for one, changes nothing.
-        unsafe { libc::madvise(memory.add(begin - address).cast(), end - begin, libc::MADV_DONTNEED) };
+        unsafe {
+            libc::madvise(memory.add(begin - address).cast(), end - begin, libc::MADV_DONTNEED)
+        };
     }
 }

@@ -207,7 +207,17 @@ impl Handler {
         self.cut_off_holders(self.budget.full_at, HOLDS_MUCH);
         let has_room = memory::used() < self.budget.full_at;
         if !has_room {
-            log_notice!(self.log, "h {} accept waits for memory", self.index);
+            // In whole megabytes, so that what goes on is told once.
+            let megabytes = |bytes: usize| (bytes + (1 << 19)) >> 20;
+            let holders = self.holders(HOLDS_MIN);
+            log_notice!(
+                self.log,
+                "h {} accept waits for memory: {} MB are in use, {} of them for {} clients of this thread",
+                self.index,
+                megabytes(memory::used()),
+                megabytes(holders.iter().map(|(bytes, _)| bytes).sum()),
+                holders.len()
+            );
         }
         has_room
     }
