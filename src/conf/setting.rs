@@ -226,8 +226,8 @@ pub const GLOBAL: &[Setting<Conf>] = &[
 /// The keys of every pool.
 #[rustfmt::skip]
 pub const POOL: &[Setting<PoolCommon>] = &[
-    row("Password",                 Password(field!(password)),                           "",      Reload),
-    row("Username",                 Name(field!(username)),                               "",      Reload),
+    row("Password",                 Password(field!(password)),                           "",      Online),
+    row("Username",                 Name(field!(username)),                               "",      Online),
     row("MasterReadPriority",       Integer(field!(master_read_priority), 0..=100),       "50",    Online),
     row("StaticSlaveReadPriority",  Integer(field!(static_slave_read_priority), 0..=100), "0",     Online),
     row("DynamicSlaveReadPriority", Integer(field!(dynamic_slave_read_priority), 0..=100), "0",    Online),

@@ -294,6 +294,14 @@ fn new_passwords_reach_servers_on_the_links_that_are_open() {
         log().contains("refuses new settings: -WRONGPASS")
     });
     assert!(!log().contains(":two"), "{}", log());
+    // By CONFIG SET as well; two settings that belong together are one change.
+    assert_eq!(client.line("CONFIG SET Password three Username v"), ok());
+    assert_eq!(client.line("GET k"), bulk("v"));
+    assert_eq!(logins().last().map(String::as_str), Some("v:three"));
+    assert_eq!(logins().len(), 4);
+    assert_eq!(client.line("CONFIG GET Password"), array([]));
+    assert_eq!(client.line("CONFIG GET Username").elements()[1], bulk("v"));
+    assert!(!log().contains("three"), "{}", log());
     assert_eq!(connections(), before, "nobody had to connect again");
 }
 
