@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::sys::memory;
+
 /// How much memory the pools of one handler have from the system, in bytes.
 ///
 /// The handler alone writes it; everybody may read.
@@ -25,10 +27,12 @@ impl MemoryGauge {
 
     fn grow(&self, bytes: usize) {
         self.bytes.store(self.bytes() + bytes as u64, Relaxed);
+        memory::hold(bytes);
     }
 
     fn shrink(&self, bytes: usize) {
         self.bytes.store(self.bytes() - bytes as u64, Relaxed);
+        memory::release(bytes);
     }
 }
 

@@ -56,6 +56,7 @@ impl World {
         });
         // Only now: what hangs in the old world may own sockets, which close themselves.
         drop(old);
+        super::memory::reset();
     }
 
     /// Replaces the faults from now on, for instance by none, to let everything come to rest.
@@ -132,6 +133,11 @@ impl World {
     /// Lets the next `count` accepts of watched listeners fail: no descriptor is left.
     pub fn fail_accepts(count: u32) {
         with(|state| state.accepts_to_fail = count);
+    }
+
+    /// From now on something that is no buffer takes so many bytes of memory.
+    pub fn take_memory(bytes: usize) {
+        super::memory::take_elsewhere(bytes);
     }
 
     /// Breaks a connection: both ends lose what is on its way and get ECONNRESET.

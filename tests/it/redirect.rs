@@ -176,6 +176,36 @@ fn ask_is_followed_behind_an_asking_each_time() {
     }
 }
 
+/// Of a migration that is broken off while a request is on its way to where the slot was to go.
+#[test]
+fn what_followed_ask_and_is_sent_back_does_not_go_behind_later_ones() {
+    if original_differs("sends it behind them") {
+        return;
+    }
+    let ports = Arc::new(std::sync::OnceLock::<[u16; 2]>::new());
+    let is_broken_off = Arc::new(AtomicBool::new(false));
+    let (for_script, is_over) = (Arc::clone(&ports), Arc::clone(&is_broken_off));
+    let (fakes, proxy) = start(move |index, heard| match (index, &*heard.word(2)) {
+        (0, "early") => redirected("ASK", for_script.wait()[1]),
+        (0, _) => Answer::text("+OK\r\n"),
+        (_, _) => {
+            wait_until(SOON, "the migration to be broken off", || is_over.load(Ordering::SeqCst));
+            redirected("MOVED", for_script.wait()[0])
+        }
+    });
+    ports.set([fakes[0].port(), fakes[1].port()]).unwrap();
+    let mut client = proxy.client();
+    client.send(wire(&["SET", &key(), "early"]));
+    wait_until(SOON, "ASK to be followed", || fakes[1].heard_named("SET").len() == 1);
+    client.send(wire(&["SET", &key(), "late"]));
+    wait_until(SOON, "the next one", || fakes[0].heard_named("SET").len() == 2);
+    is_broken_off.store(true, Ordering::SeqCst);
+    assert_eq!(client.reply(), error("ERR no server connection avaliable"));
+    assert_eq!(client.reply(), ok());
+    let values: Vec<String> = fakes[0].heard_named("SET").iter().map(|set| set.word(2)).collect();
+    assert_eq!(values, ["early", "late"], "nothing was sent behind what came later");
+}
+
 #[test]
 fn a_circle_of_redirects_ends() {
     let ports = Arc::new(std::sync::OnceLock::<[u16; 2]>::new());

@@ -242,6 +242,9 @@ impl Client {
                 (lossy || plan.allows.forgotten_scripts, Fate::Never)
             }
             _ if name.starts_with("UNBLOCKED ") => (plan.allows.role_changes, Fate::Never),
+            "ERR the request takes more memory than MaxMemory leaves" => {
+                (plan.allows.scarce_memory && !self.is_auditing, Fate::Never)
+            }
             "ERR Protocol error: too big for me" => (plan.allows.early_errors, Fate::Never),
             _ if name.starts_with("TRYAGAIN ") => {
                 let several = request.keys.len() > 1 || self.is_in_session(request);

@@ -417,7 +417,14 @@ impl Client {
         let listened =
             open.expected.iter().any(|request| matches!(request.expect, Expect::Subscribed { .. }));
         let is_deaf = plan.allows.lossy && (open.ear.listens() || listened);
-        let allowed = plan.allows.resets || timed_out || cut_short || erred || is_gone || is_deaf;
+        let is_cut_off = plan.allows.scarce_memory;
+        let allowed = plan.allows.resets
+            || timed_out
+            || cut_short
+            || erred
+            || is_gone
+            || is_deaf
+            || is_cut_off;
         assert!(
             allowed && !self.is_auditing,
             "client {} lost its connection: {what}; it was owed {} replies",

@@ -111,6 +111,8 @@ pub struct Allowed {
     pub missed_keys: bool,
     /// Messages of sharded channels may be published where nobody is subscribed yet.
     pub missed_shards: bool,
+    /// Memory may be spent, so that connections to clients are cut off and requests refused.
+    pub scarce_memory: bool,
 }
 
 /// Something that the script may do from time to time.
@@ -144,6 +146,8 @@ pub enum Deed {
     Loading,
     /// No descriptor is left for clients.
     NoDescriptors,
+    /// Most memory is taken by something else for a while.
+    Scarcity,
     /// A server forgets its scripts.
     ForgetScripts,
     /// The proxy gets another configuration.
@@ -193,6 +197,9 @@ pub struct ClientChances {
     /// It says nothing for longer than the time-out.
     pub idle: u64,
 }
+
+/// The `MaxMemory` of the proxy, in bytes: more than it ever takes for itself.
+pub const MEMORY: usize = 64 << 20;
 
 fn forgets(deed: &Deed) -> bool {
     [Deed::Crash, Deed::ForgetScripts, Deed::JoinOrLeave].contains(deed)
@@ -268,8 +275,18 @@ impl Plan {
             forgotten_scripts: plan.changes_roles() || plan.deeds.iter().any(forgets),
             missed_keys: plan.moves_keys(),
             missed_shards: plan.moves_shards(),
+            scarce_memory: false,
         };
         plan
+    }
+
+    /// Memory may be short in this run too. Last, so that all else is as without it.
+    pub fn add_scarcity(&mut self, random: &mut Random) {
+        if self.deeds.is_empty() {
+            self.script_us = 1_000 << random.below(8);
+        }
+        self.deeds.push(Deed::Scarcity);
+        self.allows.scarce_memory = true;
     }
 
     fn fair(kind: Kind, random: &mut Random) -> Plan {
@@ -596,8 +613,9 @@ impl Plan {
                 self.databases,
             ),
         };
+        let memory = if self.allows.scarce_memory { MEMORY } else { 0 };
         format!(
-            "Name sim\nBind {proxy}\nWorkerThreads {}\nClientTimeout {}\n{pool}",
+            "Name sim\nBind {proxy}\nWorkerThreads {}\nClientTimeout {}\nMaxMemory {memory}\n{pool}",
             self.handlers, self.client_timeout_s,
         )
     }

@@ -70,7 +70,11 @@ const PASSES_MAX: u64 = 3_000_000;
 /// log are in the trace, whose fingerprint is another one then.
 pub fn run(seed: u64, logs: bool) -> Outcome {
     let mut random = Random::new(seed);
-    let plan = Plan::draw(&mut random);
+    let mut plan = Plan::draw(&mut random);
+    let mut others = Random::new(!seed);
+    if others.one_in(6) {
+        plan.add_scarcity(&mut others);
+    }
     World::reset(seed, plan.platform.clone());
     World::note(format_args!("{plan:?}"));
     let mut run = Run::new(plan, random, logs);

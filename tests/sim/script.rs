@@ -6,7 +6,7 @@ use predixy::sys::Endpoint;
 use predixy::sys::sim::{Fate, World};
 
 use super::model::Model;
-use super::plan::{Deed, Kind, Plan};
+use super::plan::{Deed, Kind, MEMORY, Plan};
 use super::server::Server;
 
 /// What is still to happen.
@@ -29,6 +29,8 @@ pub struct Script {
     promoted_us: u64,
     /// Until then accepts do not fail again.
     accepts_us: u64,
+    /// Until then memory does not become short again.
+    scarce_us: u64,
     /// The proxy is to get another configuration.
     pub wants_reload: bool,
     reload_us: u64,
@@ -57,6 +59,8 @@ enum Later {
     Look(usize),
     Learn(usize, usize),
     Remember(usize, usize),
+    /// The memory that was taken is there again.
+    Plenty,
 }
 
 /// A group does not get two new masters in a time in which not all Sentinels have heard of the
@@ -85,6 +89,7 @@ impl Script {
             dead_sentinel: None,
             promoted_us: 0,
             accepts_us: 0,
+            scarce_us: 0,
             wants_reload: false,
             reload_us: 0,
         }
@@ -124,6 +129,7 @@ impl Script {
         }
         model.settle();
         World::fail_accepts(0);
+        World::take_memory(0);
     }
 
     fn after(&mut self, us: u64, later: Later) {
@@ -184,12 +190,28 @@ impl Script {
                 self.accepts_us = World::now_us() + ACCEPTS_US;
                 World::fail_accepts(1 + u32::try_from(self.random.below(3)).unwrap_or(0));
             }
-            Deed::NoDescriptors | Deed::Reload => {}
+            Deed::Scarcity if World::now_us() >= self.scarce_us => self.take_memory(plan),
+            Deed::NoDescriptors | Deed::Reload | Deed::Scarcity => {}
             Deed::SentinelCrash
             | Deed::SentinelTrouble
             | Deed::SentinelForgets
             | Deed::SentinelGossip => self.trouble_a_sentinel(deed, model, servers),
         }
+    }
+
+    /// Something else takes so much memory that it becomes short, or that nobody is accepted, or that
+    /// somebody has to go; or just not, so that it is what clients have that decides.
+    fn take_memory(&mut self, plan: &Plan) {
+        let marks = [MEMORY / 2, MEMORY / 16 * 11, MEMORY / 8 * 7, MEMORY / 64 * 59, MEMORY];
+        let below = if self.random.one_in(3) { 0 } else { 1 << self.random.below(21) };
+        let bytes = marks[self.random.index(marks.len())] - below;
+        // For longer only if connections to servers may be lost.
+        let longest = if plan.allows.lossy { 4_000_000 } else { 400_000 };
+        let us = self.random.below(longest);
+        World::note(format_args!("script: {bytes} bytes are taken for {us} us"));
+        World::take_memory(bytes);
+        self.after(us, Later::Plenty);
+        self.scarce_us = World::now_us() + us + self.random.below(1_000_000);
     }
 
     fn trouble_a_sentinel(&mut self, deed: Deed, model: &mut Model, servers: &mut [Server]) {
@@ -523,6 +545,7 @@ impl Script {
             }
             Later::Look(sentinel) => model.sentinels.look(sentinel),
             Later::Learn(sentinel, group) => model.sentinel_learns(sentinel, group),
+            Later::Plenty => World::take_memory(0),
             Later::Remember(sentinel, group) => model.sentinels.forget(sentinel, group, false),
         }
     }

@@ -169,7 +169,12 @@ impl Handler {
     /// Whether a request that had followed ASK to a server, and was not executed there, comes too late
     /// for the owner of its slot: what its client has sent since is on its way there, or has been
     /// executed.
-    fn would_be_late(&mut self, server: ServerId, awaiting: &Awaiting, request: &[u8]) -> bool {
+    pub(super) fn would_be_late(
+        &mut self,
+        server: ServerId,
+        awaiting: &Awaiting,
+        request: &[u8],
+    ) -> bool {
         let Some((place, _)) = self.place_of(awaiting.origin, request) else { return false };
         let Place::Slot(slot) = place else { return false };
         // After MOVED either it is the owner, or a fence holds the later ones back.

@@ -37,7 +37,18 @@ impl Handler {
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
             return false;
         };
-        let (request, lane) = (request.to_vec(), link.lane);
+        let (request, lane, sender) = (request.to_vec(), link.lane, link.server);
+        let is_owner = self.topology.find(&address) == self.topology.master_of_slot(slot);
+        if !ask
+            && awaiting.redirects() > 0
+            && is_owner
+            && self.would_be_late(sender, awaiting, &request)
+        {
+            // It had followed ASK, of a migration that was broken off since.
+            self.deliver(awaiting.origin, replies::NO_SERVER_CONNECTION);
+            self.refresh_soon();
+            return true;
+        }
         // A server may see keys in what is no request to anybody else.
         let place = self.place_of(awaiting.origin, &request);
         let (place, master) = place.unwrap_or((Place::Slot(slot), true));

@@ -376,6 +376,8 @@ impl Handler {
         }
         if self.now_us >= self.budget.tidied_us + SLOW_TICK_US {
             self.budget.tidied_us = self.now_us;
+            // What one thread keeps for later others may need now.
+            self.buffers.trim();
             memory::give_back();
         }
         let is_spent = self.budget.is_spent();
