@@ -17,10 +17,13 @@ pub(in crate::sys) fn release_free_memory() {
     unsafe { libc::malloc_trim(0) };
 }
 
-/// What a block of so many bytes takes.
+/// What a block of so many bytes takes: a little for the allocator's notes, and where that is mapped
+/// by itself, a page for them.
 #[inline]
 pub(in crate::sys) fn cost(size: usize) -> usize {
-    size
+    const PAGE: usize = 4 << 10;
+    const NOTES: usize = 16;
+    size + if size < LARGE as usize { NOTES } else { PAGE }
 }
 
 /// The allocator does it by itself.

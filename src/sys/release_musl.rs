@@ -21,10 +21,11 @@ pub(in crate::sys) fn keep_no_large_blocks() {
 /// There is nothing to be done.
 pub(in crate::sys) fn release_free_memory() {}
 
-/// What a block of so many bytes takes: slots come in steps of about a fifth.
+/// What a block of so many bytes takes: slots come in steps of about a fifth, and with a block that is
+/// mapped by itself goes a page for the allocator's notes.
 #[inline]
 pub(in crate::sys) fn cost(size: usize) -> usize {
-    if size < MAPPED { size + size / 8 } else { size }
+    size + if size < MAPPED { size / 8 } else { PAGE }
 }
 
 /// Whether the pages of a block of so many bytes are to be let go.
