@@ -9,6 +9,7 @@
 #   make chaos      servers and proxy suffer: MINUTES=n
 #   make soak       a long time of everything: MINUTES=n
 #   make memcheck   tests under valgrind
+#   make tsan       tests under ThreadSanitizer
 #   make bench      what a request costs, beside others: RIVALS="predixy=path nutcracker=path" ROUNDS=n
 #   make bench-latency   how long it takes at fixed rates, beside the same
 #   make bench-gate fails when instructions per request have grown by more than 3 %: UPDATE=1 records them
@@ -143,6 +144,10 @@ soak:
 miri:
 	@CARGO="$(CARGO)" sh ci/miri.sh
 
+tsan:
+	@sh ci/need.sh cargo cc redis-server setarch
+	@CARGO="$(CARGO)" sh ci/tsan.sh
+
 memcheck:
 	@sh ci/need.sh cargo cc redis-server valgrind
 	@CARGO="$(CARGO)" sh ci/memcheck.sh
@@ -181,5 +186,5 @@ clean:
 	$(CARGO) clean
 
 .PHONY: all static try test test-clients test-frontends test-page test-matrix platforms check sim compat commands fuzz faults chaos soak \
-    miri memcheck bench bench-parts bench-latency bench-gate \
+    miri memcheck tsan bench bench-parts bench-latency bench-gate \
     targets install uninstall clean image deb dist port formula cross

@@ -3,9 +3,9 @@
 //! A topic has a *seat* at each server that must tell about it: the master of its place, or every
 //! master. When the servers change it keeps each old seat until the one that replaces it is confirmed,
 //! so that nothing is missed, and gives it up at that moment: what an old server has told before and
-//! what comes late must not be told after the words of the new one. In a cluster both are told what is published
-//! in between, and the new one may be slower: what the old one has told already is not told again.
-//! Knows no connections and asks nobody.
+//! what comes late must not be told after the words of the new one. In a cluster both are told what is
+//! published in between, and the new one may be slower: what the old one has told already is not told
+//! again. Knows no connections and asks nobody.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -118,10 +118,10 @@ impl Seats {
         self.home = targets.home.map(|next| Home { now, next });
         for seat in &mut self.seats {
             let is_next = targets.home == Some(seat.server) && now != targets.home;
-            seat.mark = match (is_next && seat.state == State::Confirmed, seat.mark) {
-                (true, Mark::None) => Mark::Wanted,
-                (true, mark) => mark,
-                (false, _) => Mark::None,
+            seat.mark = match (is_next, seat.state, seat.mark) {
+                (true, State::Confirmed, Mark::None) => Mark::Wanted,
+                (true, _, mark) => mark,
+                (false, _, _) => Mark::None,
             };
         }
         in_vain
@@ -129,14 +129,24 @@ impl Seats {
 
     /// The servers that are to be asked.
     pub fn wanted(&self) -> impl Iterator<Item = ServerId> {
-        let is_wanted = |seat: &&Seat| seat.state == State::Wanted || seat.mark == Mark::Wanted;
+        let is_wanted = |seat: &&Seat| match seat.state {
+            State::Wanted => true,
+            // One answer after the other, so that it is known what each of them answers.
+            State::Asked => false,
+            State::Confirmed => seat.mark == Mark::Wanted,
+        };
         self.seats.iter().filter(is_wanted).map(|seat| seat.server)
     }
 
     /// A server was asked.
     pub fn ask(&mut self, server: ServerId) {
-        self.set(server, State::Wanted, State::Asked);
-        self.set_mark(server, Mark::Wanted, Mark::Asked);
+        if let Some(seat) = self.seat(server) {
+            match (seat.state, seat.mark) {
+                (State::Wanted, _) => (seat.state, seat.mark) = (State::Asked, Mark::None),
+                (State::Confirmed, Mark::Wanted) => seat.mark = Mark::Asked,
+                _ => {}
+            }
+        }
         if self.confirmed().next().is_some() {
             self.overlap.get_or_insert_default().until_us = None;
         }
@@ -180,18 +190,37 @@ impl Seats {
 
     /// A server has refused, and may be asked again.
     pub fn refuse(&mut self, server: ServerId) {
-        self.set(server, State::Asked, State::Wanted);
-        self.set_mark(server, Mark::Asked, Mark::Wanted);
+        let Some(seat) = self.seat(server) else { return };
+        match (seat.state, seat.mark) {
+            (State::Asked, _) => seat.state = State::Wanted,
+            (_, Mark::Asked) => seat.mark = Mark::Wanted,
+            _ => {}
+        }
     }
 
     /// A server has agreed.
     pub fn confirm(&mut self, server: ServerId) {
-        self.set(server, State::Asked, State::Confirmed);
-        self.set_mark(server, Mark::Asked, Mark::None);
-        if let Some(home) = &mut self.home
-            && home.next == server
-        {
-            home.now = Some(server);
+        let Some(seat) = self.seat(server) else { return };
+        match (seat.state, seat.mark) {
+            (State::Asked, _) => seat.state = State::Confirmed,
+            (State::Confirmed, Mark::Asked) => seat.mark = Mark::None,
+            _ => return,
+        }
+        let is_believed = seat.mark == Mark::None;
+        let Some(home) = &mut self.home else { return };
+        if home.next == server {
+            if is_believed {
+                home.now = Some(server);
+            }
+        } else if home.now == Some(server) {
+            // It was away. Who was asked before it came back may begin with what it has missed,
+            // when it has long told what was published since.
+            let next = home.next;
+            if let Some(next) = self.seat(next)
+                && (next.state, next.mark) == (State::Asked, Mark::None)
+            {
+                next.mark = Mark::Wanted;
+            }
         }
     }
 
@@ -293,24 +322,8 @@ impl Seats {
         self.seats.iter().filter(move |seat| is_meant(seat.state)).map(|seat| seat.server)
     }
 
-    fn set_mark(&mut self, server: ServerId, from: Mark, to: Mark) {
-        if let Some(seat) = self.seat(server)
-            && seat.mark == from
-        {
-            seat.mark = to;
-        }
-    }
-
     fn seat(&mut self, server: ServerId) -> Option<&mut Seat> {
         self.seats.iter_mut().find(|seat| seat.server == server)
-    }
-
-    fn set(&mut self, server: ServerId, from: State, to: State) {
-        if let Some(seat) = self.seat(server)
-            && seat.state == from
-        {
-            seat.state = to;
-        }
     }
 }
 
@@ -490,6 +503,34 @@ mod tests {
         seats.ask(server(3));
         seats.confirm(server(3));
         assert_eq!(believed(&seats), [3]);
+    }
+
+    /// The old one was lost and came back while the next one was thinking about it: that may begin
+    /// with what the old one had missed, behind what the old one has told since.
+    #[test]
+    fn who_was_asked_before_the_other_came_back_is_asked_once_more() {
+        let mut seats = Seats::default();
+        seats.aim(&at(&[1, 2], Some(1)));
+        seats.ask(server(1));
+        seats.confirm(server(1));
+        seats.aim(&at(&[1, 2], Some(2)));
+        seats.ask(server(2));
+        seats.lose(server(1));
+        seats.ask(server(1));
+        seats.confirm(server(1));
+        assert!(seats.accepts(server(1), || true), "it tells again");
+        assert_eq!(seats.wanted().count(), 0, "one answer after the other");
+        assert!(seats.aim(&at(&[1, 2], Some(2))).is_empty());
+        seats.confirm(server(2));
+        assert!(seats.accepts(server(1), || true) && !seats.accepts(server(2), || true));
+        assert_eq!(
+            (seats.is_ready(), seats.wanted().collect::<Vec<_>>()),
+            (false, vec![server(2)])
+        );
+        seats.ask(server(2));
+        seats.confirm(server(2));
+        assert!(seats.accepts(server(2), || true) && seats.is_ready());
+        assert!(!seats.accepts(server(1), || true));
     }
 
     #[test]
