@@ -24,6 +24,8 @@ pub struct Neighbour {
     /// It publishes nothing until then: the network has to carry it, for everybody.
     publishes_us: u64,
     is_narrow: bool,
+    /// The key that was written last, when all have their turn; else which one is chance.
+    next_in_turn: Option<usize>,
     has_stopped: bool,
 }
 
@@ -47,6 +49,7 @@ impl Neighbour {
             publishes: plan.has_channels,
             publishes_us: 0,
             is_narrow: plan.is_narrow(),
+            next_in_turn: None,
             has_stopped: false,
         }
     }
@@ -62,7 +65,14 @@ impl Neighbour {
             self.publish(model, &channel(number, sharded), sharded);
         } else if self.next_us > 0 {
             self.count += 1;
-            let (name, is_list) = &self.keys[self.random.index(self.keys.len())];
+            let place = match &mut self.next_in_turn {
+                Some(next) => {
+                    *next = (*next + 1) % self.keys.len();
+                    *next
+                }
+                None => self.random.index(self.keys.len()),
+            };
+            let (name, is_list) = &self.keys[place];
             World::note(format_args!("neighbour: {} {}", self.count, name.escape_ascii()));
             if !*is_list || model.length(name) < QUEUE_MAX {
                 model.interfere(name, &format!("neighbour{}", self.count), *is_list);
@@ -70,6 +80,11 @@ impl Neighbour {
         }
         self.next_us = World::now_us() + 1 + self.random.below(2 * self.every_us);
         World::alarm(self.next_us);
+    }
+
+    /// From now on takes one key after the other, so that whoever waits for a queue gets something.
+    pub fn take_turns(&mut self) {
+        self.next_in_turn = Some(0);
     }
 
     /// Publishes something, somewhere where that is possible.

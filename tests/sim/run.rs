@@ -258,6 +258,7 @@ impl Run {
         for client in &mut self.clients {
             client.calm_down();
         }
+        self.neighbour.take_turns();
         let done = self.until(PATIENCE_US, |run| run.clients.iter().all(Client::is_content));
         assert!(done, "no progress: {:?} {}", self.leftovers(), self.complaints());
         if self.plan.has_channels {
