@@ -4,6 +4,8 @@
 //! Redis, because tools read them; what a proxy has no figure for is left at what Redis says when
 //! there is nothing.
 
+use std::collections::BTreeSet;
+
 use crate::resp::command::error_text;
 use crate::resp::writer::Sink;
 
@@ -78,8 +80,8 @@ pub enum ClientType {
 /// Which clients are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFilter {
-    /// Those with these numbers.
-    pub ids: Option<Vec<u64>>,
+    /// Those with these numbers, of which there may be many.
+    pub ids: Option<BTreeSet<u64>>,
     /// Those from this address.
     pub address: Option<Box<[u8]>>,
     /// Those that have reached us at this one.
@@ -209,8 +211,8 @@ impl ClientFilter {
             if is(b"id") {
                 let id = integer(value).filter(|id| *id > 0);
                 let id = id.and_then(|id| u64::try_from(id).ok());
-                filter.ids =
-                    Some(vec![id.ok_or(b"ERR client-id should be greater than 0".to_vec())?]);
+                let id = id.ok_or(b"ERR client-id should be greater than 0".to_vec())?;
+                filter.ids = Some(BTreeSet::from([id]));
             } else if is(b"addr") {
                 filter.address = Some((*value).into());
             } else if is(b"laddr") {
