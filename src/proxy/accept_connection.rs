@@ -47,8 +47,8 @@ pub struct AcceptConnection {
     pub session: Option<Box<Session>>,
     /// A large request that is complete and waits for its turn.
     pub held: Option<Box<Buffer>>,
-    /// The link that waits until this client has read some of a large reply.
-    pub fed_by: Option<LinkId>,
+    /// The links that wait until this client has read some of a large reply, or until its turn.
+    pub fed_by: Vec<LinkId>,
     /// Replies in order, on their way out.
     pub outbox: Outbox,
     /// Bytes of large replies to parts of its requests, which wait for the other parts.
@@ -170,7 +170,7 @@ impl AcceptConnection {
             inbox: None,
             session: None,
             held: None,
-            fed_by: None,
+            fed_by: Vec::new(),
             outbox: Outbox::default(),
             merging: 0,
             since_us: now_us,
@@ -287,6 +287,11 @@ impl AcceptConnection {
         sequence.wrapping_sub(self.first) as usize + 1 == self.pending.len()
     }
 
+    /// Whether the reply to request `sequence` waits for those to earlier ones.
+    pub fn has_to_wait(&self, sequence: u32) -> bool {
+        (1..self.pending.len()).contains(&(sequence.wrapping_sub(self.first) as usize))
+    }
+
     /// Whether it has got a part of a reply, and nothing else may be sent to it before the rest.
     pub fn is_mid_reply(&self) -> bool {
         matches!(self.pending.front(), Some(Pending::Begun))
@@ -327,7 +332,7 @@ impl AcceptConnection {
             && self.intake == Intake::Open
             && !self.listed
             && !self.subscribes
-            && self.fed_by.is_none();
+            && self.fed_by.is_empty();
         if !is_alone || !is_usual {
             return AtOnce::Nothing;
         }

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Client, Proxy, RedisCluster, SOON, bulk, ok, original_differs, shared_cluster, simple,
-    wait_until, wire,
+    Client, Proxy, RedisCluster, RedisServer, SOON, bulk, groups_conf, key_in_group, ok,
+    original_differs, shared_cluster, simple, wait_until, wire,
 };
 
 const SIZE: usize = 16 << 20;
@@ -112,6 +112,38 @@ fn one_client_gets_its_giants_and_the_rest_in_order() {
         assert_eq!(client.reply().number(), 2);
         assert!(client.reply() == bulk(&value));
         assert_eq!(client.reply(), bulk(format!("{number}x")));
+    }
+}
+
+/// What comes behind a giant, from another server, is there before its end and waits for that: it
+/// must not be waited for.
+#[test]
+fn a_giant_goes_on_although_large_replies_wait_behind_it() {
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let addresses: Vec<String> = servers.iter().map(RedisServer::address).collect();
+    let proxy = Proxy::start(&format!("WorkerThreads 1\n{}", groups_conf(&addresses)));
+    let value = value();
+    // One that is read whole, and one whose server has to wait as well. Keys of their own, because
+    // what is known to be a giant is waited for.
+    for (round, large) in ["b".repeat(900_000), value.to_uppercase()].into_iter().enumerate() {
+        let giant = key_in_group(0, 2, &format!("giant:{round}:"));
+        let behind = key_in_group(1, 2, &format!("behind:{round}:"));
+        assert_eq!(servers[0].client().cmd(&["SET", &giant, &value]), ok());
+        assert_eq!(servers[1].client().cmd(&["SET", &behind, &large]), ok());
+        let mut client = proxy.client();
+        let id = client.line("CLIENT ID").number();
+        client.send([wire(&["GET", &giant]), wire(&["GET", &behind])].concat());
+        // Not INFO, which servers are asked for, and have to be read from.
+        let mut witness = proxy.client();
+        wait_until(SOON, "both to wait", || {
+            let line = witness.line(&format!("CLIENT LIST ID {id}")).text();
+            let unread = line.split(' ').find_map(|field| field.strip_prefix("omem="));
+            unread
+                .and_then(|unread| unread.parse().ok())
+                .is_some_and(|unread: u64| unread > 800_000)
+        });
+        assert!(client.reply() == bulk(&value), "not what was stored");
+        assert!(client.reply() == bulk(&large), "not what was stored");
     }
 }
 

@@ -267,8 +267,10 @@ impl Handler {
         if is_giant {
             self.meet_giant(id);
         }
-        if let Origin::Client { client, .. } | Origin::Session { client, .. } = origin {
-            self.slow_down(id, client);
+        if let Origin::Client { client, sequence } | Origin::Session { client, sequence, .. } =
+            origin
+        {
+            self.slow_down(id, (client, sequence));
         }
     }
 

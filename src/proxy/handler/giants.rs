@@ -7,6 +7,8 @@
 //! on it wait until that is answered, and reads behind the giant are sent anew. Who asks for the
 //! same again gets a private link at once (`giants.rs`).
 
+use std::mem;
+
 use super::super::connect_connection::ConnectConnection;
 use super::super::request::{Awaiting, ClientId, LinkId, Origin};
 use super::Handler;
@@ -89,27 +91,37 @@ impl Handler {
         }
     }
 
-    /// A piece of a large reply has gone to its client, or to its outbox: if too much lies there,
-    /// the link is not read for now.
-    pub(super) fn slow_down(&mut self, id: LinkId, client: ClientId) {
-        let unread = self.unread_replies(client);
+    /// A piece of a large reply has gone to its client, to its outbox, or to where it waits for its
+    /// turn: if too much lies there, the link is not read for now.
+    pub(super) fn slow_down(&mut self, id: LinkId, asker: (ClientId, u32)) {
+        let unread = self.unread_before(asker);
         let most = self.budget.share_of(UNREAD_MAX.min(self.budget.unread_max));
         let is_needed = match self.links.get(id) {
-            Some(link) if unread > most => !link.is_private || is_needed(link, client),
+            Some(link) if unread > most => !link.is_private || is_needed(link, asker),
             _ => return,
         };
-        if is_needed && !self.make_way(id, client) {
+        if is_needed && !self.make_way(id, asker) {
             return;
         }
-        if let (Some(link), Some(client)) = (self.links.get_mut(id), self.clients.get_mut(client)) {
+        if let (Some(link), Some(client)) = (self.links.get_mut(id), self.clients.get_mut(asker.0))
+        {
             link.is_paused = true;
-            client.fed_by = Some(id);
+            client.fed_by.push(id);
+        }
+    }
+
+    /// What a client has to read before it needs more of this reply. What comes behind a reply must
+    /// not hold up what it waits for.
+    fn unread_before(&self, (id, sequence): (ClientId, u32)) -> usize {
+        match self.clients.get(id) {
+            Some(client) if !client.has_to_wait(sequence) => client.outbox.len(),
+            _ => self.unread_replies(id),
         }
     }
 
     /// Sends everything that waits behind the reply at the head of a link anew, elsewhere. False
     /// when that is not safe: somebody waits for more than a pure read.
-    fn make_way(&mut self, id: LinkId, client: ClientId) -> bool {
+    fn make_way(&mut self, id: LinkId, asker: (ClientId, u32)) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
         let is_safe = |awaiting: &Awaiting| match awaiting.origin {
             Origin::Nobody => true,
@@ -122,10 +134,8 @@ impl Handler {
         let mut moved = Vec::new();
         for awaiting in link.awaiting.iter_mut().skip(1) {
             let request = link.log.request(awaiting.offset, awaiting.length as usize);
-            let is_own =
-                matches!(awaiting.origin, Origin::Client { client: asker, .. } if asker == client);
-            if let (Origin::Client { .. }, Some(request), false) =
-                (awaiting.origin, request, is_own)
+            if let (Origin::Client { .. }, Some(request), true) =
+                (awaiting.origin, request, must_not_wait(awaiting, asker))
             {
                 moved.push((awaiting.again(), request.to_vec()));
                 awaiting.origin = Origin::Nobody;
@@ -140,22 +150,32 @@ impl Handler {
         true
     }
 
-    /// A client has read what it had not: the link that waits for that goes on.
+    /// A client has read what it had not: the link that waits for that goes on. Those that are to
+    /// feed it later wait for their turn.
     #[cold]
     pub(super) fn speed_up(&mut self, id: ClientId) {
-        if self.unread_replies(id) > self.budget.share_of(4 * UNREAD_FEW) / 4 {
+        let few = self.budget.share_of(4 * UNREAD_FEW) / 4;
+        let Some(client) = self.clients.get_mut(id) else { return };
+        if client.outbox.len() > few {
             return;
         }
-        let Some(client) = self.clients.get_mut(id) else { return };
-        if let Some(id) = client.fed_by.take()
-            && let Some(link) = self.links.get_mut(id)
-        {
+        for feeding in mem::take(&mut client.fed_by) {
+            let Some(link) = self.links.get_mut(feeding) else { continue };
+            let asked = link.awaiting.front().and_then(|awaiting| asked_by(awaiting.origin));
+            if let Some((asker, sequence)) = asked
+                && asker == id
+                && let Some(client) = self.clients.get_mut(id)
+                && client.has_to_wait(sequence)
+            {
+                client.fed_by.push(feeding);
+                continue;
+            }
             link.is_paused = false;
             // It was not for the server to speak.
             link.heard_us = self.now_us;
             link.timed = false;
-            self.list_link(id);
-            self.eager_links.push(id);
+            self.list_link(feeding);
+            self.eager_links.push(feeding);
         }
     }
 
@@ -176,13 +196,31 @@ impl Handler {
     }
 }
 
-/// Whether somebody else waits for something on this link.
-fn is_needed(link: &ConnectConnection, client: ClientId) -> bool {
-    link.awaiting.iter().skip(1).any(|awaiting| match awaiting.origin {
-        Origin::Nobody => false,
-        Origin::Client { client: asker, .. } | Origin::Session { client: asker, .. } => {
-            asker != client
+/// Whether somebody waits for something on this link who must not wait for a reply to `asker`.
+fn is_needed(link: &ConnectConnection, asker: (ClientId, u32)) -> bool {
+    link.awaiting.iter().skip(1).any(|awaiting| must_not_wait(awaiting, asker))
+}
+
+/// Whether this must not wait for a reply to `asker`: it is for somebody else, or comes before it.
+fn must_not_wait(awaiting: &Awaiting, (client, sequence): (ClientId, u32)) -> bool {
+    match (awaiting.origin, asked_by(awaiting.origin)) {
+        (Origin::Nobody, _) => false,
+        (_, Some((asker, other))) => asker != client || is_before(other, sequence),
+        (_, None) => true,
+    }
+}
+
+/// Which request of which client this is about, if it is about one alone.
+fn asked_by(origin: Origin) -> Option<(ClientId, u32)> {
+    match origin {
+        Origin::Client { client, sequence } | Origin::Session { client, sequence, .. } => {
+            Some((client, sequence))
         }
-        Origin::Part { .. } | Origin::Proxy(_) => true,
-    })
+        Origin::Part { .. } | Origin::Proxy(_) | Origin::Nobody => None,
+    }
+}
+
+/// Whether a request of a client was sent before another one; numbers begin anew after the last.
+fn is_before(one: u32, other: u32) -> bool {
+    one != other && other.wrapping_sub(one) < 1 << 31
 }

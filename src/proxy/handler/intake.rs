@@ -630,7 +630,7 @@ impl Handler {
             client.intake = Intake::Open;
             self.eager_clients.push(id);
         }
-        let is_fed = client.fed_by.is_some();
+        let is_fed = !client.fed_by.is_empty();
         if let Some(line) = client.take_spare_line()
             && line.places() <= LINE_KEPT
             && self.lines.len() < LINES_KEPT
@@ -670,7 +670,7 @@ impl Handler {
             if let Some(session) = client.session {
                 self.close_session(&session);
             }
-            if let Some(link) = client.fed_by {
+            for link in client.fed_by {
                 self.abandon_giant(link);
             }
             if client.subscribes {
