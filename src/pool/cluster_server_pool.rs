@@ -306,6 +306,8 @@ impl<'a> Refresh<'a> {
             old.discovered(address)
         });
         self.match_by(|node| old.discovered(&node.line.address.named()?));
+        // The file had it under a name, and has it no more.
+        self.match_by(|node| old.last_seen_at(node.address.as_ref()?));
         // Its address is lost, but it was in this cluster before.
         self.match_by(|node| match node.address {
             None => old.node(&node.line.id),
@@ -518,6 +520,12 @@ impl Topology {
     /// The server that is this node of the cluster.
     fn node(&self, id: &str) -> Option<ServerId> {
         self.servers().find(|server| server.node_id() == Some(id)).map(|server| server.id)
+    }
+
+    /// The server that the file does not list, and that was here when a node told last.
+    fn last_seen_at(&self, address: &Address) -> Option<ServerId> {
+        let mut servers = self.servers().filter(|server| !server.is_static);
+        servers.find(|server| server.announced.as_ref() == Some(address)).map(|server| server.id)
     }
 
     /// The server of this address that the file does not list.
@@ -1263,6 +1271,25 @@ mod tests {
         let read = new.choose(Place::Slot(slot(0)), false, |_| 0, &mut Random::new(1));
         assert_eq!(read.ok(), new.find(&address("10.0.0.4:7000")), "it is static now");
         assert_eq!(server(&new, "redis.example:7000").standing(), Standing::Contact);
+    }
+
+    /// It was known by the name that the file has; its links, and who is blocked on one, stay.
+    #[test]
+    fn a_node_that_the_file_lists_no_more_is_the_same_as_long_as_the_cluster_has_it() {
+        let old = refresh(
+            &cluster(&["10.0.0.1:7000", "redis-2.example:7000"]),
+            1,
+            &three_but(&[
+                ("aaa", "10.0.0.1:7000", "master", "-", 1, "0-5460"),
+                ("bbb", "10.0.0.2:7000", "myself,master", "-", 2, "5461-10922"),
+            ]),
+        );
+        assert_eq!(old.master_of_slot(slot(6000)), Some(id(1)));
+        let unlisted = old.reconfigured(&cluster_conf(&["10.0.0.1:7000"]), None);
+        assert_eq!(unlisted.master_of_slot(slot(6000)), Some(id(1)));
+        let new = try_refresh(&unlisted, 0, &text(THREE)).unwrap().topology.unwrap_or(unlisted);
+        check_sound(&new);
+        assert_eq!(new.master_of_slot(slot(6000)), Some(id(1)));
     }
 
     #[test]
