@@ -17,6 +17,8 @@ pub struct Script {
     /// A slot that has moved does not move again so soon: there and back in a round trip is more
     /// than any proxy can follow.
     pause_us: u64,
+    /// A round trip may take most of a second, because the network carries so little.
+    is_narrow: bool,
     slots: Vec<u16>,
     /// When each of the slots moved last.
     moved_us: Vec<u64>,
@@ -79,7 +81,8 @@ impl Script {
         Script {
             random,
             next_us: World::now_us() + plan.begin_us,
-            pause_us: if *plan.platform.capacity.start() < 1_000 { 2_000_000 } else { 400_000 },
+            pause_us: if plan.is_narrow() { 2_000_000 } else { 400_000 },
+            is_narrow: plan.is_narrow(),
             has_begun: false,
             slots,
             moved_us,
@@ -315,7 +318,8 @@ impl Script {
         }
         // There and back within one round trip is more than any proxy can follow.
         let now_us = World::now_us();
-        let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + self.pause_us / 4);
+        let pause_us = if self.is_narrow { self.pause_us } else { self.pause_us / 4 };
+        let is_recent = self.moved_us.iter().any(|moved_us| now_us < moved_us + pause_us);
         if is_recent || !model.slots().migrations().is_empty() {
             return;
         }
