@@ -456,6 +456,9 @@ fn a_server_that_refuses_is_quoted_and_leaves_nothing_behind() {
 #[test]
 fn thousands_of_channels_of_one_client() {
     let pool = AnyPool::groups(2, "");
+    if !original_differs("it waits for a busy server as long as that takes") {
+        assert_eq!(pool.proxy.client().line("CONFIG SET ServerTimeout 20s"), ok());
+    }
     const COUNT: usize = 10_000;
     let names: Vec<String> = (0..COUNT).map(|number| format!("many:{number:05}")).collect();
     let mut client = pool.proxy.client();
