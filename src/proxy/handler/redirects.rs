@@ -39,9 +39,14 @@ impl Handler {
         };
         let (request, lane, sender) = (request.to_vec(), link.lane, link.server);
         let is_owner = self.topology.find(&address) == self.topology.master_of_slot(slot);
+        // What a replica may answer is in no order with anything.
+        let is_free = awaiting.repeatable
+            && !awaiting.ticket().is_pinned()
+            && !self.topology.reads_go_to_masters();
         if !ask
             && awaiting.redirects() > 0
             && is_owner
+            && !is_free
             && self.would_be_late(sender, awaiting, &request)
         {
             // It had followed ASK, of a migration that was broken off since.
