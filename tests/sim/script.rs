@@ -460,6 +460,7 @@ impl Script {
             Some(heir) if model.is_cluster() => {
                 World::note(format_args!("script: {heir} takes over from {node}"));
                 model.promote_in_cluster(node, heir);
+                self.moved_us.fill(World::now_us());
                 self.spread(model.nodes.len());
             }
             Some(heir) if World::now_us() >= self.promoted_us + TERM_US => {
@@ -469,6 +470,7 @@ impl Script {
                 let Some(heir) = self.heir(model, servers, node) else { return };
                 if !servers[node].is_up() {
                     model.inherit(node, heir);
+                    self.moved_us.fill(World::now_us());
                     self.spread(model.nodes.len());
                 }
             }
