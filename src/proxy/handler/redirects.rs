@@ -49,7 +49,8 @@ impl Handler {
             && !is_free
             && self.would_be_late(sender, awaiting, &request)
         {
-            // It had followed ASK, of a migration that was broken off since.
+            // It had gone elsewhere, say after ASK of a migration that was broken off since, and
+            // its client's later requests have gone to the owner meanwhile.
             self.deliver(awaiting.origin, replies::NO_SERVER_CONNECTION);
             self.refresh_soon();
             return true;
