@@ -283,8 +283,15 @@ impl Logger {
         }
     }
 
-    /// Forms the message and hands it over; `scratch` is what that may use.
-    fn log(&self, head: Head, scratch: &mut String, may_wait: bool, message: fmt::Arguments<'_>) {
+    /// Forms the message and hands it over; `scratch` is what that may use. With `held`, lines stay
+    /// there rather than that somebody else is waited for.
+    fn log(
+        &self,
+        head: Head,
+        scratch: &mut String,
+        held: Option<&Held>,
+        message: fmt::Arguments<'_>,
+    ) {
         let may_miss = self.allow_miss_log();
         if let Outlet::Writer { queue, .. } = &self.outlet
             && may_miss
@@ -295,8 +302,13 @@ impl Logger {
         scratch.clear();
         line::compose(scratch, message);
         match &self.outlet {
-            Outlet::Writer { queue, .. } if may_miss => queue.offer(head, scratch, may_wait),
-            Outlet::Writer { queue, .. } => queue.put(head, scratch),
+            Outlet::Writer { queue, .. } => match held {
+                Some(held) if may_miss => {
+                    held.change(|held| queue.offer_or_hold(held, head, scratch));
+                }
+                None if may_miss => queue.offer(head, scratch),
+                _ => queue.put(head, scratch),
+            },
             Outlet::Memory(memory) => lock(memory).keep(&head, scratch),
             Outlet::Nowhere => {}
         }
@@ -327,8 +339,26 @@ pub struct Log {
     /// Lines of each level since the last one that was logged.
     skipped: [Cell<u32>; 6],
     scratch: Cell<String>,
-    /// The thread may wait for another one that is just handing in a line, instead of losing its own.
+    /// The thread may wait for another one that is just handing in a line.
     may_wait: bool,
+    held: Held,
+}
+
+/// Lines of a thread that may not wait, and found another one handing in some.
+#[derive(Default)]
+struct Held {
+    lines: Cell<Batch>,
+    /// There are any; for a look that costs little.
+    some: Cell<bool>,
+}
+
+impl Held {
+    fn change(&self, change: impl FnOnce(&mut Batch)) {
+        let mut lines = self.lines.take();
+        change(&mut lines);
+        self.some.set(lines.len() > 0);
+        self.lines.set(lines);
+    }
 }
 
 impl Log {
@@ -336,13 +366,16 @@ impl Log {
     #[must_use]
     pub fn new(logger: Arc<Logger>) -> Log {
         let (skipped, scratch) = ([const { Cell::new(0) }; 6], Cell::default());
-        Log { logger, skipped, scratch, may_wait: true }
+        Log { logger, skipped, scratch, may_wait: true, held: Held::default() }
     }
 
-    /// That of a thread that serves clients, which waits for nobody.
+    /// That of a thread that serves clients, which waits for nobody: while it [holds](Log::holds)
+    /// lines, it has to [try to hand them in](Log::hand_in) before it sleeps for long.
     #[must_use]
     pub fn for_handler(logger: Arc<Logger>) -> Log {
-        Log { may_wait: false, ..Log::new(logger) }
+        let mut log = Log::new(logger);
+        log.may_wait = false;
+        log
     }
 
     /// The log of the process.
@@ -383,8 +416,38 @@ impl Log {
         let head = Head { wall_us: clock::wall_us(), level, file, line };
         // Whoever logs while a message is formed finds no scratch, and makes do with a new one.
         let mut scratch = self.scratch.take();
-        self.logger.log(head, &mut scratch, self.may_wait, message);
+        let held = if self.may_wait || !self.logger.allow_miss_log() {
+            self.hand_over();
+            None
+        } else {
+            Some(&self.held)
+        };
+        self.logger.log(head, &mut scratch, held, message);
         self.scratch.set(scratch);
+    }
+
+    /// Whether there are lines that could not be handed in without waiting.
+    #[inline]
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.held.some.get()
+    }
+
+    /// Hands in the lines that are held, if that goes without waiting.
+    #[cold]
+    pub fn hand_in(&self) {
+        if let Outlet::Writer { queue, .. } = &self.logger.outlet {
+            self.held.change(|held| queue.try_take(held));
+        }
+    }
+
+    /// Hands in the lines that are held, and waits if need be.
+    fn hand_over(&self) {
+        if self.holds()
+            && let Outlet::Writer { queue, .. } = &self.logger.outlet
+        {
+            self.held.change(|held| queue.take_held(held));
+        }
     }
 
     fn is_turn(&self, level: Level, sample: i32) -> bool {
@@ -393,6 +456,12 @@ impl Log {
         let turn = count >= sample.unsigned_abs();
         skipped.set(if turn { 0 } else { count });
         turn
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.hand_over();
     }
 }
 
@@ -717,13 +786,43 @@ mod tests {
     }
 
     #[test]
+    #[cfg(not(feature = "sim"))]
+    fn who_must_not_wait_loses_no_line_to_somebody_who_is_handing_in_one() {
+        let folder = Folder::new();
+        let logger = Logger::new(&file(&folder, "p.log")).unwrap();
+        let Outlet::Writer { queue, .. } = &logger.outlet else { panic!("nobody writes") };
+        let log = Log::for_handler(Arc::clone(&logger));
+        let in_use = queue.in_use();
+        log_notice!(log, "first");
+        log_notice!(log, "second");
+        log.hand_in();
+        assert!(log.holds());
+        drop(in_use);
+        log.hand_in();
+        assert!(!log.holds());
+        let in_use = queue.in_use();
+        log_notice!(log, "third");
+        drop(in_use);
+        logger.set_allow_miss_log(false);
+        log_notice!(log, "fourth");
+        logger.set_allow_miss_log(true);
+        let in_use = queue.in_use();
+        log_notice!(log, "last");
+        drop(in_use);
+        drop(log);
+        assert!(logger.close());
+        let lines = messages(&fs::read_to_string(folder.path("p.log")).unwrap());
+        assert_eq!(lines, ["first", "second", "third", "fourth", "last"]);
+    }
+
+    #[test]
     fn lines_that_find_no_room_are_counted() {
         let folder = Folder::new();
         let (queue, head) =
             (LogQueue::default(), Head { wall_us: 0, level: Level::Info, file: "", line: 0 });
         for number in 0..1030 {
             if !queue.drops() {
-                queue.offer(head, &number.to_string(), false);
+                queue.offer(head, &number.to_string());
             }
         }
         queue.close(Duration::ZERO);

@@ -124,18 +124,37 @@ impl LogQueue {
     pub fn drops(&self) -> bool {
         let full = self.under_way.load(Relaxed) >= LINES_MAX;
         if full {
-            self.miss();
+            self.miss(1);
         }
         full
     }
 
-    /// Takes a line if there is room, or else drops and counts it. Only who `may_wait` does so for
-    /// somebody else who is just handing in one.
-    pub fn offer(&self, head: Head, message: &str, may_wait: bool) {
-        match if may_wait { Some(self.lock()) } else { self.try_lock() } {
-            Some(state) if state.has_room() => self.push(state, head, message),
-            _ => self.miss(),
+    /// Takes a line if there is room, or else drops and counts it. Waits for somebody else who is
+    /// just handing in one.
+    pub fn offer(&self, head: Head, message: &str) {
+        self.take_in(self.lock(), &mut Batch::default(), Some((head, message)));
+    }
+
+    /// As [`LogQueue::offer`], for a thread that must not wait: while somebody else has the queue,
+    /// the line stays with those that are `held` already. The next call takes them along.
+    pub fn offer_or_hold(&self, held: &mut Batch, head: Head, message: &str) {
+        match self.try_lock() {
+            Some(state) => self.take_in(state, held, Some((head, message))),
+            None if held.len() < LINES_MAX => held.push(head, message),
+            None => self.miss(1),
         }
+    }
+
+    /// Takes what was `held`, unless somebody else has the queue still.
+    pub fn try_take(&self, held: &mut Batch) {
+        if let Some(state) = self.try_lock() {
+            self.take_in(state, held, None);
+        }
+    }
+
+    /// Takes what was `held`, and may wait for it.
+    pub fn take_held(&self, held: &mut Batch) {
+        self.take_in(self.lock(), held, None);
     }
 
     /// Takes a line, and waits for room if there is none.
@@ -143,13 +162,13 @@ impl LogQueue {
         let mut state = self.lock();
         while !state.has_room() {
             if state.closing {
-                return self.miss();
+                return self.miss(1);
             }
             state.waiting += 1;
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
-        self.push(state, head, message);
+        self.take_in(state, &mut Batch::default(), Some((head, message)));
     }
 
     /// Gives the writer an order. It replaces one that the writer has not yet seen, but for the
@@ -223,11 +242,26 @@ impl LogQueue {
         self.done.notify_all();
     }
 
-    fn push(&self, mut state: MutexGuard<'_, State>, head: Head, message: &str) {
-        if state.closing {
-            return self.miss();
+    /// Takes what was held and then what is new, as far as there is room.
+    fn take_in(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        held: &mut Batch,
+        new: Option<(Head, &str)>,
+    ) {
+        let mut missed = 0;
+        for (head, message) in held.lines() {
+            missed += u64::from(!state.admit(*head, message));
         }
-        state.batch.push(head, message);
+        if let Some((head, message)) = new {
+            missed += u64::from(!state.admit(head, message));
+        }
+        if held.len() > 0 {
+            held.clear();
+        }
+        if missed > 0 {
+            self.miss(missed);
+        }
         self.under_way.store(state.batch.len() + state.writing, Relaxed);
         self.wake_writer(state);
     }
@@ -241,8 +275,14 @@ impl LogQueue {
         }
     }
 
-    fn miss(&self) {
-        self.missed.fetch_add(1, Relaxed);
+    fn miss(&self, lines: u64) {
+        self.missed.fetch_add(lines, Relaxed);
+    }
+
+    /// As long as this lives, somebody else is just handing in a line.
+    #[cfg(test)]
+    pub fn in_use(&self) -> impl Sized {
+        self.lock()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -266,6 +306,15 @@ impl State {
     fn has_room(&self) -> bool {
         self.batch.len() + self.writing < LINES_MAX
     }
+
+    /// Takes a line if there is room for it, and somebody who will write it.
+    fn admit(&mut self, head: Head, message: &str) -> bool {
+        let admitted = self.has_room() && !self.closing;
+        if admitted {
+            self.batch.push(head, message);
+        }
+        admitted
+    }
 }
 
 #[cfg(test)]
@@ -278,7 +327,7 @@ mod tests {
 
     fn full() -> LogQueue {
         let queue = LogQueue::default();
-        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, "line", false));
+        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, "line"));
         queue
     }
 
@@ -298,7 +347,7 @@ mod tests {
     #[test]
     fn lines_come_out_as_they_went_in() {
         let (queue, mut batch) = (LogQueue::default(), Batch::default());
-        queue.offer(HEAD, "one", false);
+        queue.offer(HEAD, "one");
         queue.put(Head { line: 7, ..HEAD }, "");
         queue.put(HEAD, "three");
         let work = queue.take(&mut batch, None);
@@ -312,29 +361,74 @@ mod tests {
         let (queue, mut batch) = (full(), Batch::default());
         queue.take(&mut batch, None);
         assert!(queue.drops());
-        queue.offer(HEAD, "no room", false);
+        queue.offer(HEAD, "no room");
         assert_eq!(queue.take(&mut batch, None).missed, 2);
         assert!(!queue.drops());
-        queue.offer(HEAD, "room", false);
+        queue.offer(HEAD, "room");
         queue.take(&mut batch, None);
         assert_eq!(messages(&batch), ["room"]);
     }
 
     #[test]
-    fn only_who_may_waits_for_who_is_just_handing_in() {
+    fn who_must_not_wait_keeps_the_line_while_the_queue_is_in_use() {
+        let (queue, mut batch, mut held) =
+            (LogQueue::default(), Batch::default(), Batch::default());
+        let in_use = queue.lock();
+        queue.offer_or_hold(&mut held, HEAD, "first");
+        queue.offer_or_hold(&mut held, HEAD, "second");
+        queue.try_take(&mut held);
+        assert_eq!(held.len(), 2);
+        drop(in_use);
+        queue.offer_or_hold(&mut held, HEAD, "third");
+        assert_eq!(held.len(), 0);
+        assert_eq!(queue.take(&mut batch, None).missed, 0);
+        assert_eq!(messages(&batch), ["first", "second", "third"]);
+    }
+
+    #[test]
+    fn what_was_held_is_taken_without_a_further_line() {
+        let (queue, mut batch, mut held) =
+            (LogQueue::default(), Batch::default(), Batch::default());
+        for take in [LogQueue::try_take, LogQueue::take_held] {
+            let in_use = queue.lock();
+            queue.offer_or_hold(&mut held, HEAD, "held");
+            drop(in_use);
+            take(&queue, &mut held);
+            assert_eq!(held.len(), 0);
+            assert_eq!(queue.take(&mut batch, None).missed, 0);
+            assert_eq!(messages(&batch), ["held"]);
+        }
+    }
+
+    #[test]
+    fn no_more_is_held_than_there_could_be_room_for() {
+        let (queue, mut batch, mut held) =
+            (LogQueue::default(), Batch::default(), Batch::default());
+        let in_use = queue.lock();
+        (0..LINES_MAX + 2).for_each(|_| queue.offer_or_hold(&mut held, HEAD, "line"));
+        drop(in_use);
+        queue.offer(HEAD, "in between");
+        queue.try_take(&mut held);
+        assert_eq!(queue.take(&mut batch, None).missed, 3);
+        assert_eq!(batch.len(), LINES_MAX);
+        assert_eq!(messages(&batch)[0], "in between");
+        assert!(held.heads.capacity() <= KEPT_LINES && held.text.capacity() <= KEPT_TEXT);
+    }
+
+    #[test]
+    fn who_may_waits_for_who_is_just_handing_in() {
         let (queue, mut batch) = (Arc::new(LogQueue::default()), Batch::default());
         let held = queue.lock();
-        queue.offer(HEAD, "missed", false);
         let (offering, begun) = (Arc::clone(&queue), Arc::new(AtomicBool::new(false)));
         let has_begun = Arc::clone(&begun);
         let thread = std::thread::spawn(move || {
             has_begun.store(true, Relaxed);
-            offering.offer(HEAD, "kept", true);
+            offering.offer(HEAD, "kept");
         });
         until(|| begun.load(Relaxed));
         drop(held);
         thread.join().unwrap();
-        assert_eq!(queue.take(&mut batch, None).missed, 1);
+        assert_eq!(queue.take(&mut batch, None).missed, 0);
         assert_eq!(messages(&batch), ["kept"]);
     }
 
@@ -382,25 +476,15 @@ mod tests {
             batch.len()
         });
         until(|| queue.lock().writer_sleeps);
-        queue.offer(HEAD, "wake up", false);
+        queue.offer(HEAD, "wake up");
         assert_eq!(thread.join().unwrap(), 1);
-    }
-
-    #[test]
-    fn a_queue_that_is_in_use_for_long_costs_the_line() {
-        let (queue, mut batch) = (LogQueue::default(), Batch::default());
-        let in_use = queue.lock();
-        queue.offer(HEAD, "dropped", false);
-        drop(in_use);
-        assert_eq!(queue.take(&mut batch, None).missed, 1);
-        assert_eq!(batch.len(), 0);
     }
 
     #[test]
     fn memory_is_given_back_after_a_burst() {
         let (queue, mut batch) = (LogQueue::default(), Batch::default());
         let message = "x".repeat(1000);
-        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, &message, false));
+        (0..LINES_MAX).for_each(|_| queue.offer(HEAD, &message));
         queue.take(&mut batch, None);
         assert!(batch.text.capacity() >= 1_000_000);
         queue.close(Duration::ZERO);

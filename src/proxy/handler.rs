@@ -161,6 +161,8 @@ pub struct Handler {
     recorder: Recorder,
 }
 
+/// How soon lines are handed in again that the log could not take at once.
+const LOG_AGAIN_US: u64 = 1000;
 /// Tells links and clients apart in a token: no slab has this many slots.
 const LINK_BIT: u64 = 1 << 31;
 /// The token of the mailbox.
@@ -278,6 +280,9 @@ impl Handler {
         if self.buffers.has_new_plenty() {
             self.plan_thinning();
         }
+        if self.log.holds() {
+            self.log.hand_in();
+        }
         Ok(!self.has_finished())
     }
 
@@ -329,10 +334,14 @@ impl Handler {
         if !(self.eager_clients.is_empty() && self.eager_links.is_empty()) {
             return Some(0);
         }
-        match self.deadlines.next_us() {
+        let sleep_us = match self.deadlines.next_us() {
             u64::MAX => None,
             next => Some(next.saturating_sub(self.now_us)),
+        };
+        if self.log.holds() {
+            return Some(sleep_us.map_or(LOG_AGAIN_US, |sleep_us| sleep_us.min(LOG_AGAIN_US)));
         }
+        sleep_us
     }
 
     #[cfg_attr(small, optimize(speed))]
