@@ -35,7 +35,7 @@ mod server_pool;
 pub use cluster_nodes_parser::{
     HostChoice, Link, NodeAddress, NodeFlags, NodeLine, NodesError, parse_nodes,
 };
-pub use cluster_server_pool::{Note, Refreshed, Refused};
+pub use cluster_server_pool::{Note, Older, Refreshed, Refused};
 pub use health::{Failure, Health, HealthRules};
 pub use sentinel_server_pool::{MasterSwitch, Peer, master_address};
 pub use sentinel_views::{Said, SentinelViews, Verdict};

@@ -46,6 +46,18 @@ pub enum Refused {
     /// Not one node of it is known, and the file does not list the node that was asked: another
     /// cluster has got its address.
     OtherCluster,
+    /// Some slot has another owner than we know, by a claim from before that one's: the node has
+    /// not heard of a failover or a migration yet, or is cut off and has not noticed.
+    Older,
+}
+
+/// What is done with a view that is [`Refused::Older`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Older {
+    /// It is not believed: others know better.
+    Refuse,
+    /// It is believed: nobody has known better for long. The cluster was set up anew perhaps.
+    Believe,
 }
 
 /// What was left out of a topology.
@@ -79,8 +91,12 @@ impl Topology {
         nodes: &[NodeLine],
         asked: ServerId,
         choice: HostChoice,
+        older: Older,
     ) -> Result<Refreshed, Refused> {
         self.believe(nodes, asked)?;
+        if older == Older::Refuse && self.is_newer_than(nodes) {
+            return Err(Refused::Older);
+        }
         let mut refresh = Refresh::new(self, nodes, asked, choice);
         refresh.match_nodes();
         refresh.update_servers();
@@ -165,6 +181,47 @@ impl Topology {
             return Err(Refused::Minority);
         }
         Ok(())
+    }
+
+    /// Whether some slot's owner has a better claim to it than all those who claim it in a view.
+    ///
+    /// Whoever takes slots over, in a failover or a migration, takes a higher configuration epoch
+    /// than all that it knows of, and of two claims to a slot the nodes themselves follow that of
+    /// the higher epoch; see the Redis Cluster specification, "Hash slots configuration
+    /// propagation". Equal epochs prove nothing, and neither do those of a node that is in the
+    /// cluster no more.
+    fn is_newer_than(&self, nodes: &[NodeLine]) -> bool {
+        let Some(table) = &self.slots else { return false };
+        let members: SortedSet<&str> = nodes.iter().map(|node| &*node.id).collect();
+        // What is claimed, and what is claimed with right as far as we know.
+        let (mut claimed, mut rightly) = ([false; SLOTS], [false; SLOTS]);
+        for node in nodes.iter().filter(|node| node.flags.master) {
+            // The owner of one slot is that of many, so it is looked up once for a row of them.
+            let mut last = (SlotTable::NO_GROUP, true);
+            for slot in node.slots.iter().flat_map(|range| range.clone()).map(usize::from) {
+                let group = table.groups[slot];
+                if group != last.0 {
+                    last = (group, self.may_take_from(node, GroupId(group), &members));
+                }
+                claimed[slot] = true;
+                rightly[slot] |= last.1;
+            }
+        }
+        claimed.iter().zip(&rightly).any(|(claimed, rightly)| *claimed && !*rightly)
+    }
+
+    /// Whether a claim to slots of a group is not older than that of its master, if that is one of
+    /// the members still.
+    fn may_take_from(
+        &self,
+        claimant: &NodeLine,
+        group: GroupId,
+        members: &SortedSet<&str>,
+    ) -> bool {
+        let master = self.group(group).and_then(ServerGroup::master);
+        let Some(master) = master.and_then(|master| self.server(master)) else { return true };
+        let Some(id) = master.node_id().filter(|id| members.contains(id)) else { return true };
+        *id == *claimant.id || claimant.epoch >= master.epoch
     }
 
     /// The server at an address, created if nobody knows it.
@@ -483,6 +540,7 @@ impl Node<'_> {
         if server.node_id() != Some(&*self.line.id) {
             server.node_id = Some(Arc::from(&*self.line.id));
         }
+        server.epoch = self.line.epoch;
         // Who does not know its own address is where it was.
         if let Some(address) = &self.address {
             server.announced = Some(address.clone()).filter(|address| *address != server.address);
@@ -499,6 +557,7 @@ fn become_contact(server: &mut Server) {
     server.standing = Standing::Contact;
     server.is_down = false;
     server.node_id = None;
+    server.epoch = 0;
     server.announced = None;
     server.hostname = None;
 }
@@ -542,6 +601,7 @@ impl fmt::Display for Refused {
             Refused::Partial => "it leaves slots without an owner and has none itself",
             Refused::Minority => "it does not reach the majority of the masters",
             Refused::OtherCluster => "it is in another cluster",
+            Refused::Older => "it does not know yet who has taken slots over",
         })
     }
 }
@@ -587,7 +647,7 @@ mod tests {
 
     fn try_refresh(old: &Topology, asked: usize, text: &str) -> Result<Refreshed, Refused> {
         let nodes = parse_nodes(text.as_bytes()).unwrap();
-        old.refreshed(&nodes, id(asked), HostChoice::Ip)
+        old.refreshed(&nodes, id(asked), HostChoice::Ip, Older::Refuse)
     }
 
     #[track_caller]
@@ -809,11 +869,82 @@ mod tests {
         let new = refresh(&three(), 0, &text);
         check_sound(&new);
         check_owner(&new, 0, "10.0.0.4:7000");
-        let back = three_but(&[("ddd", "10.0.0.4:7000", "master", "-", 0, "0-5460")]);
-        check_owner(&refresh(&new, 0, &back), 0, "10.0.0.1:7000");
+        let before = three_but(&[("ddd", "10.0.0.4:7000", "master", "-", 0, "0-5460")]);
+        check_owner(&refresh(&three(), 0, &before), 0, "10.0.0.1:7000");
         // Of equal epochs the smaller id will have the later one in a moment.
         let tie = three_but(&[("ddd", "10.0.0.4:7000", "master", "-", 1, "0-5460")]);
-        check_owner(&refresh(&new, 0, &tie), 0, "10.0.0.1:7000");
+        check_owner(&refresh(&three(), 0, &tie), 0, "10.0.0.1:7000");
+    }
+
+    #[test]
+    fn who_has_not_heard_of_a_failover_is_not_believed() {
+        let failed_over = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,slave", "ddd", 9, ""),
+            ("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5460"),
+        ]);
+        let new = refresh(&three(), 0, &failed_over);
+        check_owner(&new, 0, "10.0.0.4:7000");
+        assert_eq!(try_refresh(&new, 0, &text(THREE)).unwrap_err(), Refused::Older);
+        // One slot is enough, and of two claims in a view the better one counts.
+        let one = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,master", "-", 1, "5460"),
+            ("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5459"),
+        ]);
+        assert_eq!(try_refresh(&new, 0, &one).unwrap_err(), Refused::Older);
+        let both = three_but(&[("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5460")]);
+        check_owner(&refresh(&new, 0, &both), 0, "10.0.0.4:7000");
+        // The next failover has a higher epoch again.
+        let back = three_but(&[("aaa", "10.0.0.1:7000", "myself,master", "-", 10, "0-5460")]);
+        check_owner(&refresh(&new, 0, &back), 0, "10.0.0.1:7000");
+        // Who has not heard of a migration has not heard of its epoch either.
+        let migrated = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,master", "-", 10, "0-5461"),
+            ("bbb", "10.0.0.2:7000", "master", "-", 2, "5462-10922"),
+        ]);
+        let new = refresh(&three(), 0, &migrated);
+        assert_eq!(try_refresh(&new, 0, &text(THREE)).unwrap_err(), Refused::Older);
+    }
+
+    #[test]
+    fn the_claim_of_who_was_forgotten_counts_no_more() {
+        let failed_over = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,slave", "ddd", 9, ""),
+            ("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5460"),
+        ]);
+        let new = refresh(&three(), 0, &failed_over);
+        let forgotten = three_but(&[
+            ("ddd", "", "", "", 0, ""),
+            ("bbb", "10.0.0.2:7000", "master", "-", 2, "0-10922"),
+        ]);
+        check_owner(&refresh(&new, 0, &forgotten), 0, "10.0.0.2:7000");
+    }
+
+    #[test]
+    fn when_nobody_knows_better_an_older_view_is_believed() {
+        let failed_over = three_but(&[
+            ("aaa", "10.0.0.1:7000", "myself,slave", "ddd", 9, ""),
+            ("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5460"),
+        ]);
+        let new = refresh(&three(), 0, &failed_over);
+        let nodes = parse_nodes(text(THREE).as_bytes()).unwrap();
+        let back = new.refreshed(&nodes, id(0), HostChoice::Ip, Older::Believe).unwrap();
+        check_owner(&back.topology.unwrap(), 0, "10.0.0.1:7000");
+    }
+
+    #[test]
+    fn equal_epochs_prove_nothing() {
+        // Servers that only look like a cluster may have one epoch for all, or none.
+        let even: Vec<_> =
+            THREE.iter().map(|node| (node.0, node.1, node.2, node.3, 0, node.5)).collect();
+        let old = refresh(&cluster(&["10.0.0.1:7000"]), 0, &text(&even));
+        let mut moved = even.clone();
+        (moved[0].5, moved[1].5) = ("0-5461", "5462-10922");
+        let new = refresh(&old, 0, &text(&moved));
+        check_owner(&new, 5461, "10.0.0.1:7000");
+        check_owner(&refresh(&new, 0, &text(&even)), 5461, "10.0.0.2:7000");
+        // Who is only known by a redirection has no epoch.
+        let new = three().with_moved(slot(7), &address("10.0.0.9:7000")).unwrap();
+        check_owner(&refresh(&new, 0, &text(THREE)), 7, "10.0.0.1:7000");
     }
 
     #[test]
@@ -866,12 +997,15 @@ mod tests {
         assert_eq!(old.changed_slots(&new).count(), 5461);
         assert_eq!(server(&new, "10.0.0.1:7000").role(), Role::Slave);
         assert_eq!(server(&new, "10.0.0.4:7000").group_name(), "ddd");
-        // The answer that follows says the same.
+        // The answer that follows says the same, and by which epoch.
         let text = three_but(&[
             ("aaa", "10.0.0.1:7000", "myself,slave", "ddd", 9, ""),
             ("ddd", "10.0.0.4:7000", "master", "-", 9, "0-5460"),
         ]);
-        assert!(try_refresh(&new, 0, &text).unwrap().topology.is_none());
+        let next = refresh(&new, 0, &text);
+        assert_eq!(new.changed_slots(&next).count(), 0);
+        assert_eq!(server(&next, "10.0.0.4:7000").group_name(), "ddd");
+        assert!(try_refresh(&next, 0, &text).unwrap().topology.is_none());
     }
 
     #[test]
@@ -1349,7 +1483,10 @@ mod tests {
                 0 => topology.with_moved(slot(random.below(16384)), &address("10.0.0.3:7000")),
                 1 => topology.with_moved(slot(random.below(16384)), &address("c.example:7000")),
                 2 => topology.with_asked(&address("10.0.0.8:7000")),
-                _ => topology.refreshed(&nodes, asked, choice).ok().and_then(|new| new.topology),
+                _ => topology
+                    .refreshed(&nodes, asked, choice, Older::Refuse)
+                    .ok()
+                    .and_then(|new| new.topology),
             };
             let Some(next) = next else { continue };
             check_sound(&next);

@@ -106,6 +106,9 @@ pub struct Server {
     pub(super) center: Option<usize>,
     pub(super) credentials: Option<Arc<Credentials>>,
     pub(super) node_id: Option<Arc<str>>,
+    /// The configuration epoch of its node, or of the master that it follows; 0 as long as nobody
+    /// has said.
+    pub(super) epoch: u64,
     pub(super) health: Arc<Health>,
 }
 
@@ -126,6 +129,7 @@ impl Server {
             center: None,
             credentials: None,
             node_id: None,
+            epoch: 0,
             health: Arc::new(Health::new()),
         }
     }
@@ -233,6 +237,7 @@ impl Server {
             center,
             credentials,
             node_id,
+            epoch,
             health: _,
         } = self;
         *id == other.id
@@ -243,6 +248,7 @@ impl Server {
             && *standing == other.standing
             && *is_static == other.is_static
             && *is_down == other.is_down
+            && *epoch == other.epoch
             && *group == other.group
             && *group_name == other.group_name
             && *center == other.center

@@ -14,8 +14,8 @@ use crate::base::random::Random;
 use crate::base::sorted_map::SortedMap;
 use crate::conf::{AuthorityConf, Conf};
 use crate::pool::{
-    GroupId, HostChoice, NoServer, Peer, Place, Role, Server, ServerId, Topology, master_address,
-    parse_nodes,
+    GroupId, HostChoice, NoServer, Older, Peer, Place, Role, Server, ServerId, Topology,
+    master_address, parse_nodes,
 };
 use crate::resp::command::{Command, Family, KeysError, LocalCommand, Merge, Rights, error_text};
 use crate::resp::reply::Reply;
@@ -558,7 +558,9 @@ fn learn_cluster(topology: &mut Topology, deadline_us: u64) -> String {
         };
         let text = replies.first().and_then(|reply| text_of(reply));
         let nodes = text.and_then(|text| parse_nodes(text).ok());
-        let next = nodes.map(|nodes| topology.refreshed(&nodes, seed.id(), HostChoice::default()));
+        let next = nodes.map(|nodes| {
+            topology.refreshed(&nodes, seed.id(), HostChoice::default(), Older::Refuse)
+        });
         match next {
             Some(Ok(refreshed)) => {
                 if let Some(next) = refreshed.topology {

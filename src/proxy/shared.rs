@@ -62,6 +62,7 @@ pub struct Shared {
     next_client: AtomicU64,
     next_slow_request: AtomicU64,
     refreshed_us: AtomicU64,
+    confirmed_us: AtomicU64,
 }
 
 /// What one handler shows to the others.
@@ -204,6 +205,7 @@ impl Shared {
             next_client: AtomicU64::new(1),
             next_slow_request: AtomicU64::new(0),
             refreshed_us: AtomicU64::new(0),
+            confirmed_us: AtomicU64::new(0),
         }
     }
 
@@ -308,6 +310,17 @@ impl Shared {
         let last = self.refreshed_us.load(Relaxed);
         let is_due = last == 0 || now_us >= last.saturating_add(pause_us);
         is_due && self.refreshed_us.compare_exchange(last, now_us.max(1), Relaxed, Relaxed).is_ok()
+    }
+
+    /// What a server says of a cluster is believed, or is what was believed already.
+    pub fn confirm(&self, now_us: u64) {
+        self.confirmed_us.store(now_us, Relaxed);
+    }
+
+    /// When a server last said something of a cluster that was believed, in microseconds of the
+    /// monotonic clock; 0 is never.
+    pub fn confirmed_us(&self) -> u64 {
+        self.confirmed_us.load(Relaxed)
     }
 
     /// When the topology was last asked for, in microseconds of the monotonic clock; 0 is never.

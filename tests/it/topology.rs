@@ -185,6 +185,35 @@ fn d19_a_list_of_nodes_that_is_nonsense_changes_nothing() {
 }
 
 #[test]
+fn who_has_not_heard_of_a_failover_yet_is_not_believed() {
+    if original_differs("knows no epochs") {
+        return;
+    }
+    let fakes = fakes(2);
+    let say = |epochs: [u64; 2], slots: [&str; 2]| -> String {
+        let lines = (0..2).map(|at| {
+            let (bus, epoch, slots) = (fakes[at].bus_address(), epochs[at], slots[at]);
+            format!("{:040x} {bus} master - 0 0 {epoch} connected {slots}\n", at + 1)
+        });
+        lines.collect()
+    };
+    tell(&fakes, &say([1, 5], ["0-8191", "8192-16383"]));
+    let proxy = Proxy::start(&FakeServer::conf(&fakes, "RefreshInterval 100ms"));
+    proxy.wait_for_servers(2);
+    let mut client = proxy.client();
+    let key = key_in_slots(8192..16384, "k");
+    wait_until(SOON, "the owner to be known", || client.cmd(&["GET", &key]) == bulk("1"));
+    // As it was before the second took half of the slots over, with a greater epoch.
+    tell(&fakes, &say([1, 0], ["0-16383", ""]));
+    wait_until(SOON, "it to be refused", || {
+        proxy.log().contains("refused: it does not know yet who has taken slots over")
+    });
+    assert_eq!(client.cmd(&["GET", &key]), bulk("1"));
+    // When nobody says anything else for long, the cluster was set up anew.
+    wait_until(SOON * 3, "it to be believed", || client.cmd(&["GET", &key]) == bulk("0"));
+}
+
+#[test]
 fn a_server_that_is_no_cluster_is_an_error_and_no_more() {
     let fake = FakeServer::start(|heard| match heard.name().as_str() {
         "CLUSTER" => Answer::text("-ERR This instance has cluster support disabled\r\n"),

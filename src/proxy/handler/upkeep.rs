@@ -11,7 +11,7 @@ use super::super::request::{Awaiting, Errand, LinkId};
 use super::Handler;
 use super::loss::Loss;
 use crate::base::order;
-use crate::pool::{Failure, HostChoice, NodeLine, ServerId, parse_nodes};
+use crate::pool::{Failure, HostChoice, NodeLine, Older, ServerId, parse_nodes};
 use crate::resp::reply::Reply;
 use crate::resp::writer::Sink;
 use crate::sys::memory;
@@ -126,6 +126,9 @@ const THINNING_US: u64 = 1_000_000;
 const WORTHWHILE: usize = 1 << 20;
 /// Links to servers that are gone are given this long to get their last answers.
 const RETIRE_US: u64 = 1_000_000;
+/// For so long a cluster may tell only what is older than what is known before that is believed:
+/// nodes hear of each other within their `cluster-node-timeout`, which is rarely more.
+const OLDER_PATIENCE_US: u64 = 15_000_000;
 
 impl Handler {
     /// What is to be done for the first time at once.
@@ -316,11 +319,17 @@ impl Handler {
             .as_ref()
             .is_some_and(|(version, last)| *version == self.topology.version() && *last == view)
         {
-            return;
+            return self.shared.confirm(self.now_us);
         }
+        let interval_us = self.settings.conf.pool.common.refresh_interval_us;
+        let patience_us = OLDER_PATIENCE_US.max(interval_us.saturating_mul(3));
+        let older = match self.now_us < self.shared.confirmed_us().saturating_add(patience_us) {
+            true => Older::Refuse,
+            false => Older::Believe,
+        };
         let mut is_believed = true;
         let published = self.shared.current.update(|topology| {
-            match topology.refreshed(&nodes, server, HostChoice::default()) {
+            match topology.refreshed(&nodes, server, HostChoice::default(), older) {
                 Ok(refreshed) => {
                     for note in &refreshed.notes {
                         log_debug!(self.log, "redis cluster nodes {}", note);
@@ -334,6 +343,9 @@ impl Handler {
                 }
             }
         });
+        if is_believed {
+            self.shared.confirm(self.now_us);
+        }
         if published.is_some() {
             self.shared.wake_all();
             self.follow_topology();

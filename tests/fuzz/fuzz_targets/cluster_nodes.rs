@@ -8,7 +8,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use predixy::base::address::Address;
 use predixy::conf::Conf;
-use predixy::pool::{HostChoice, ServerId, Slot, Topology, parse_nodes};
+use predixy::pool::{HostChoice, Older, ServerId, Slot, Topology, parse_nodes};
 use predixy::resp::redirect::Redirect;
 
 #[path = "../sound.rs"]
@@ -57,5 +57,5 @@ fn follow(topology: &Topology, answer: &[u8]) -> Option<Topology> {
             assert!(Slot::new(u64::from(*range.end())).is_some() && range.start() <= range.end());
         }
     }
-    topology.refreshed(&nodes, asked, hosts).ok()?.topology
+    topology.refreshed(&nodes, asked, hosts, Older::Refuse).ok()?.topology
 }
