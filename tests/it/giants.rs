@@ -1,11 +1,12 @@
 //! Values of many megabytes: whoever reads them slowly has them kept by the server, and not by
 //! the proxy, and nobody else waits for that.
 
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Client, Proxy, RedisCluster, RedisServer, SOON, bulk, groups_conf, key_in_group, ok,
-    original_differs, shared_cluster, simple, wait_until, wire,
+    Answer, Client, FakeServer, Proxy, RedisCluster, RedisServer, SOON, bulk, groups_conf,
+    key_in_group, nodes_line, ok, original_differs, shared_cluster, simple, wait_until, wire,
 };
 
 const SIZE: usize = 16 << 20;
@@ -87,6 +88,46 @@ fn what_stands_behind_a_giant_is_answered() {
     for (number, other) in others.iter_mut().enumerate().step_by(2) {
         assert_eq!(other.cmd(&["GET", &format!("written:{number}")]), bulk("1"));
     }
+}
+
+/// What the proxy itself has asked behind a giant is no reason to read it whole: it asks again.
+#[test]
+fn what_the_proxy_asks_for_itself_does_not_hurry_a_giant() {
+    if original_differs("buffers it whole") {
+        return;
+    }
+    let (value, nodes) = (Arc::new(value()), Arc::new(OnceLock::new()));
+    let (large, lines, asked_on) = (Arc::clone(&value), Arc::clone(&nodes), OnceLock::new());
+    let fake = FakeServer::start(move |heard| match heard.name().as_str() {
+        "GET" if heard.word(1) == "giant" => {
+            // Not before there is something behind it.
+            asked_on.get_or_init(|| heard.connection);
+            Answer::text("")
+        }
+        "CLUSTER" if asked_on.get() == Some(&heard.connection) => {
+            let lines: &String = lines.wait();
+            let giant = format!("${}\r\n{large}\r\n", large.len());
+            Answer::text(format!("{giant}${}\r\n{lines}\r\n", lines.len()))
+        }
+        "GET" => Answer::bulk("1"),
+        _ => Answer::Usual,
+    });
+    nodes.set(nodes_line(1, &fake.bus_address(), "myself,master", "-", "0-16383")).expect("once");
+    let fakes = [fake];
+    let conf = FakeServer::conf(&fakes, "");
+    let mut proxy = Proxy::start(&format!("WorkerThreads 1\n{conf}"));
+    proxy.wait_for_servers(1);
+    let mut witness = proxy.client();
+    assert_eq!(witness.line("GET small"), bulk("1"));
+    let before_kb = proxy.process().resident_kb();
+    let mut reader = begin(&proxy);
+    let polls = || fakes[0].heard_named("CLUSTER").len();
+    let polled = polls();
+    wait_until(SOON, "it to ask again", || polls() > polled + 10);
+    assert_eq!(witness.line("GET small"), bulk("1"));
+    let grown_kb = proxy.process().resident_kb().saturating_sub(before_kb);
+    assert!(grown_kb < 8 * 1024, "{grown_kb} KB for a reader of {SIZE} bytes");
+    assert!(reader.reply() == bulk(&*value), "not what was stored");
 }
 
 #[test]
@@ -175,7 +216,8 @@ fn a_server_that_dies_in_the_middle_of_a_giant_ends_its_readers_only() {
     cluster.node_mut(0).kill();
     for reader in &mut readers {
         // What it has got cannot be taken back, so the end of the connection has to tell.
-        assert!(reader.try_reply().is_err());
+        let reply = reader.try_reply();
+        assert!(reply.is_err(), "the connection goes on behind {} bytes", larger.len());
     }
     assert_eq!(idle.line("PING"), simple("PONG"));
 }

@@ -10,7 +10,7 @@
 use std::mem;
 
 use super::super::connect_connection::ConnectConnection;
-use super::super::request::{Awaiting, ClientId, LinkId, Origin};
+use super::super::request::{Awaiting, ClientId, Errand, LinkId, Origin};
 use super::Handler;
 use super::dispatch::{Message, Request};
 use super::links::ELEPHANT;
@@ -119,20 +119,26 @@ impl Handler {
         }
     }
 
-    /// Sends everything that waits behind the reply at the head of a link anew, elsewhere. False
-    /// when that is not safe: somebody waits for more than a pure read.
+    /// Sends everything that waits behind the reply at the head of a link anew, elsewhere; who owns
+    /// which slots is asked from any server. False when that is not safe: somebody waits for more
+    /// than a pure read.
     fn make_way(&mut self, id: LinkId, asker: (ClientId, u32)) -> bool {
         let Some(link) = self.links.get_mut(id) else { return false };
         let is_safe = |awaiting: &Awaiting| match awaiting.origin {
-            Origin::Nobody => true,
+            Origin::Nobody | Origin::Proxy(Errand::ClusterNodes) => true,
             Origin::Client { .. } => awaiting.repeatable && awaiting.hops == 0,
             _ => false,
         };
         if !link.is_private || !link.awaiting.iter().skip(1).all(is_safe) {
             return false;
         }
-        let mut moved = Vec::new();
+        let (mut moved, mut asks_again) = (Vec::new(), false);
         for awaiting in link.awaiting.iter_mut().skip(1) {
+            if awaiting.is_errand(Errand::ClusterNodes) {
+                asks_again = true;
+                awaiting.origin = Origin::Nobody;
+                continue;
+            }
             let request = link.log.request(awaiting.offset, awaiting.length as usize);
             if let (Origin::Client { .. }, Some(request), true) =
                 (awaiting.origin, request, must_not_wait(awaiting, asker))
@@ -146,6 +152,9 @@ impl Handler {
             // The same request will have the same reply: it would be the next to be in the way.
             let alone = self.giants.knows(&request, self.now_us);
             self.send_elsewhere((server, lane), &request, ticket, alone);
+        }
+        if asks_again {
+            self.refresh_soon();
         }
         true
     }
