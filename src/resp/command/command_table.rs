@@ -697,11 +697,12 @@ mod tests {
     #[test]
     fn d53_custom_commands_have_any_case_and_length_and_number() {
         let mut table = CommandTable::new();
-        for number in 0..5_000 {
+        let names = if cfg!(miri) { 500 } else { 5_000 };
+        for number in 0..names {
             let name = format!("Custom.{number}{}", "x".repeat(number % 240));
             table.add_custom(name.as_bytes(), CUSTOM).unwrap();
         }
-        for number in 0..5_000 {
+        for number in 0..names {
             let name = format!("CUSTOM.{number}{}", "X".repeat(number % 240));
             assert_eq!(self::name(&table, name.as_bytes()), Some(&*name.to_ascii_lowercase()));
         }
