@@ -25,6 +25,8 @@ pub struct RequestLog {
     barrier: Option<u64>,
     /// The same, once that one is down.
     next_barrier: Option<u64>,
+    /// What lies before this offset is passed on, and not there to be read again.
+    passed: u64,
 }
 
 struct Block {
@@ -84,12 +86,33 @@ impl RequestLog {
         offset
     }
 
-    /// The bytes of the request at `offset`, while it is not released.
+    /// The bytes of the request at `offset`, while it is not released, and unless it is only
+    /// passed on.
     #[cfg_attr(small, optimize(speed))]
     pub fn request(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        if offset < self.passed {
+            return None;
+        }
         let block = self.blocks.iter().rev().find(|block| block.offset <= offset)?;
         let start = usize::try_from(offset - block.offset).ok()?;
         block.buffer.filled().get(start..start + length)
+    }
+
+    /// What is appended from now on is one request, in pieces, and is not kept: it is passed on.
+    pub fn begin_passing(&mut self) {
+        self.passed = u64::MAX;
+    }
+
+    /// That request is complete.
+    pub fn end_passing(&mut self) {
+        self.passed = self.end;
+    }
+
+    /// Forgets what the kernel has taken, answered or not.
+    pub fn forget_sent(&mut self) {
+        while self.blocks.front().is_some_and(|block| block.end() <= self.sent) {
+            self.blocks.pop_front();
+        }
     }
 
     /// Forgets all requests before `offset`: they are answered. If those were all, the last block
@@ -319,6 +342,36 @@ mod tests {
         assert_eq!(log.request(offset, 200_000).unwrap(), [b'l'; 200_000]);
         assert_eq!(log.request(last, 4).unwrap(), b"last");
         assert_eq!(unsent(&log).len(), 200_009);
+    }
+
+    #[test]
+    fn what_is_passed_on_is_not_kept() {
+        let (pool, mut log) = (pool(), RequestLog::default());
+        log.append(&pool, b"before");
+        log.sent = log.end;
+        log.release(log.end, true);
+        log.begin_passing();
+        let offset = log.end;
+        let mut all = Vec::new();
+        for piece in 0..100u8 {
+            let piece = [piece; 40_000];
+            log.append(&pool, &piece);
+            all.extend(piece);
+            assert!(log.request(offset, 6).is_none());
+            assert!(unsent(&log) == all[usize::try_from(log.sent - offset).unwrap()..]);
+            log.sent = (log.sent + 39_990).min(log.end);
+            log.forget_sent();
+            assert!(log.held_bytes() <= 2 * 65_536, "{}", log.held_bytes());
+        }
+        log.end_passing();
+        let next = log.append(&pool, b"next");
+        assert!(log.request(offset, 6).is_none());
+        assert_eq!(log.request(next, 4).unwrap(), b"next");
+        log.sent = log.end;
+        log.forget_sent();
+        log.release(log.end, true);
+        log.append(&pool, b"last");
+        assert_eq!(unsent(&log), b"last");
     }
 
     #[test]

@@ -213,8 +213,9 @@ impl Parser<'_> {
             }
         };
         let mut bytes = Vec::new();
-        if file.read_to_end(&mut bytes).is_err() {
-            return self.fail_to_open(from, format!("read file {} error", path.display()));
+        if let Err(error) = file.read_to_end(&mut bytes) {
+            let (path, error) = (path.display(), without_number(&error));
+            return self.fail_to_open(from, format!("read file {path} error: {error}"));
         }
         self.take(path, bytes, from);
     }

@@ -47,6 +47,8 @@ pub struct AcceptConnection {
     pub session: Option<Box<Session>>,
     /// A large request that is complete and waits for its turn.
     pub held: Option<Box<Buffer>>,
+    /// A request that is passed on while it comes.
+    pub upload: Option<Box<Upload>>,
     /// The links that wait until this client has read some of a large reply, or until its turn.
     pub fed_by: Vec<LinkId>,
     /// Replies in order, on their way out.
@@ -75,6 +77,16 @@ pub struct AcceptConnection {
     shelf: Shelf,
     /// Large replies that came before their turn, if there are any.
     parked: Option<Box<Parking>>,
+}
+
+/// A request that is passed on while it comes; see `handler/uploads.rs`.
+pub struct Upload {
+    /// Where it goes. If that is gone it is answered, and the rest is thrown away.
+    pub link: Option<LinkId>,
+    /// Its number among the requests of the client.
+    pub sequence: u32,
+    /// The server has to take some first.
+    pub is_held_up: bool,
 }
 
 /// Large replies that came before their turn, by the numbers of their requests.
@@ -170,6 +182,7 @@ impl AcceptConnection {
             inbox: None,
             session: None,
             held: None,
+            upload: None,
             fed_by: Vec::new(),
             outbox: Outbox::default(),
             merging: 0,

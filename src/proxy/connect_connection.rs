@@ -53,6 +53,9 @@ pub struct ConnectConnection {
     pub streaming: bool,
     /// That reply is very large.
     pub is_giant: bool,
+    /// The last request on it is passed on while it comes, and has not come whole; see
+    /// `handler/uploads.rs`.
+    pub is_fed: bool,
     /// It is not read until its client has read what came before.
     pub is_paused: bool,
     /// It is on the handler's list of links to flush at the end of the turn.
@@ -167,6 +170,7 @@ impl ConnectConnection {
             inbox: None,
             streaming: false,
             is_giant: false,
+            is_fed: false,
             is_paused: false,
             listed: false,
             heard_us: 0,
@@ -257,6 +261,9 @@ impl ConnectConnection {
         self.timed = !self.awaiting.is_empty();
         if self.is_paused {
             return u64::MAX;
+        }
+        if self.is_fed {
+            return self.heard_us.saturating_add(timeout_us);
         }
         let waits = |awaiting: &&Awaiting| awaiting.origin != Origin::Nobody;
         let first = self.awaiting.iter().filter(waits).map(Awaiting::asked_us).min();

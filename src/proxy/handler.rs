@@ -60,6 +60,7 @@ mod loss;
 mod pubsub;
 mod sentinel;
 mod upkeep;
+mod uploads;
 mod waiting_room;
 
 use std::io;
@@ -156,6 +157,9 @@ pub struct Handler {
     large_goes_to: Option<(LinkId, Ticket)>,
     /// What has been answered with something very large.
     giants: Giants,
+    /// Until then no large request is passed on while it comes, in microseconds of the monotonic
+    /// clock.
+    uploads_from_us: u64,
     /// What has passed through: top keys, slow requests, and who watches.
     insight: Insight,
     recorder: Recorder,
@@ -229,6 +233,7 @@ impl Handler {
             arguments_again: Arguments::default(),
             large_goes_to: None,
             giants: Giants::default(),
+            uploads_from_us: 0,
             insight: Insight::new(index as u64),
             recorder,
             settings,

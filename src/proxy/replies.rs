@@ -44,6 +44,9 @@ pub const NO_RESP3: &[u8] =
 pub const SERVER_CONNECTION_CLOSE: &[u8] = b"-ERR server connection close\r\n";
 /// The command waited at a server, and the proxy stops: nothing was done.
 pub const UNBLOCKED: &[u8] = b"-UNBLOCKED the proxy is shutting down\r\n";
+/// A server has redirected a request that was too large to be kept; nothing was done.
+pub const MOVED_UPLOAD: &[u8] =
+    b"-TRYAGAIN the slot of this large request has moved, and it was not kept; send it again\r\n";
 /// Nobody owns the slot of the key.
 pub const SLOT_NOT_SERVED: &[u8] = b"-CLUSTERDOWN Hash slot not served\r\n";
 /// The keys of one command live in different places.

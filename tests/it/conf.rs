@@ -142,7 +142,7 @@ fn d64_an_include_that_cannot_be_read_names_its_line() {
         folder.load("main.conf").unwrap_err(),
         [
             "./main.conf:2 open file ./none.conf fail No such file or directory",
-            "./main.conf:3 read file ./inc error",
+            "./main.conf:3 read file ./inc error: Is a directory",
             "./main.conf:4 filename is empty",
             "./main.conf:5 filename is empty",
             "./main.conf:6 unknown key Nonsense",
@@ -150,7 +150,7 @@ fn d64_an_include_that_cannot_be_read_names_its_line() {
     );
     let want = "open file ./none fail No such file or directory";
     assert_eq!(folder.load("none").unwrap_err(), [want]);
-    assert_eq!(folder.load("inc").unwrap_err(), ["read file ./inc error"]);
+    assert_eq!(folder.load("inc").unwrap_err(), ["read file ./inc error: Is a directory"]);
     assert_eq!(folder.load("empty").unwrap_err(), ["Must define a server pool"]);
     let errors = Conf::load(Path::new(""), &[]).unwrap_err();
     assert_eq!(errors[0].to_string(), "filename is empty");

@@ -116,7 +116,8 @@ fn check(server: &RedisServer, fault: &Fault, usual: Rest) -> bool {
         Ok(proxy) => proxy,
         Err(said) => {
             // The loader of the system has words of its own.
-            let says_why = said.contains("os error") || said.contains("cannot");
+            let says_why =
+                ["os error", "cannot", " error: "].iter().any(|word| said.contains(word));
             assert!(says_why && !said.contains("panicked"), "{told}: it does not start: {said}");
             return true;
         }

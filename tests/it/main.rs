@@ -81,4 +81,5 @@ mod topology;
 mod transactions;
 mod upgrade;
 mod upgrade_pubsub;
+mod uploads;
 mod user_of_2022;

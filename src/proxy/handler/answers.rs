@@ -406,6 +406,7 @@ impl Handler {
             return false;
         }
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
+            self.keep_requests_whole();
             return false;
         };
         let (request, lane) = (request.to_vec(), link.lane);

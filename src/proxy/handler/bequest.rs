@@ -220,5 +220,6 @@ fn is_movable(client: &AcceptConnection) -> bool {
     client.session.is_none()
         && !client.subscribes
         && client.held.is_none()
+        && client.upload.is_none()
         && client.inbox.as_ref().is_none_or(|inbox| inbox.len() <= INBOX_MAX)
 }

@@ -208,7 +208,12 @@ impl Handler {
     #[cold]
     #[inline(never)]
     pub(super) fn look_at(&mut self, request: &Request<'_>) {
-        let size = REQUEST_SIZE + request.message.bytes.len();
+        self.look_at_length(request, request.message.bytes.len());
+    }
+
+    /// The same for a request of so many bytes, of which not all are there.
+    pub(super) fn look_at_length(&mut self, request: &Request<'_>, length: usize) {
+        let size = REQUEST_SIZE + length;
         let is_watching = self.insight.monitors.is_watching;
         if is_watching {
             self.tell_monitors(request);
@@ -217,13 +222,14 @@ impl Handler {
             self.insight.sample_budget = self.insight.budget;
         }
         if self.insight.sample_budget < 0 {
-            self.sample_request(request, size as u64);
+            self.sample_request(request, length as u64);
         }
         self.insight.budget = if is_watching { -1 } else { self.insight.sample_budget };
     }
 
     #[inline(never)]
-    fn sample_request(&mut self, request: &Request<'_>, size: u64) {
+    fn sample_request(&mut self, request: &Request<'_>, length: u64) {
+        let size = REQUEST_SIZE as u64 + length;
         let insight = &mut self.insight;
         insight.turn(self.now_us);
         let beyond = insight.sample_budget.unsigned_abs() as u64;
@@ -236,7 +242,6 @@ impl Handler {
         }
         let weight = hits.weight(1, size);
         commands[command] = commands[command].saturating_add(weight);
-        let length = request.message.bytes.len() as u64;
         let bytes = hits.weight(length, size);
         let count = request.arguments.count();
         let argument = |index| request.argument(index);

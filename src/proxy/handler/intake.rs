@@ -14,6 +14,7 @@ use super::super::shared::Mail;
 use super::dispatch::{Message, Taken};
 use super::links::ELEPHANT;
 use super::upkeep::Chore;
+use super::uploads::UPLOAD;
 use super::{Handler, LISTENER};
 use crate::buffer::{Buffer, Flushed};
 use crate::resp::request_parser::{Arguments, Limits, Parsed, ProtocolError};
@@ -26,9 +27,9 @@ pub(super) struct Reader {
     pub arguments: Arguments,
     /// Those of the handler; here for the time when the handler itself is busy.
     pub settings: Arc<Settings>,
-    limits: Limits,
+    pub limits: Limits,
     /// For clients that must log in first.
-    stranger_limits: Limits,
+    pub stranger_limits: Limits,
 }
 
 /// All connections share one buffer of this size to read into.
@@ -127,6 +128,9 @@ impl Handler {
                 client.intake = Intake::Closed;
             }
             self.list_client(id);
+            if let Some(sequence) = self.break_off_upload(id) {
+                self.answer(id, sequence, replies::NO_SERVER_CONNECTION);
+            }
         }
     }
 
@@ -300,6 +304,9 @@ impl Handler {
             self.dispatch_large(reader, id, *request);
             return Next::More;
         }
+        if client.upload.is_some() {
+            return self.read_upload(reader, id, most);
+        }
         let held = client.inbox.as_ref().map_or(0, |inbox| inbox.len());
         let fed = client.parser.fed();
         if held == fed {
@@ -420,6 +427,11 @@ impl Handler {
         let Some(inbox) = &mut client.inbox else { return Next::Enough };
         let fed = inbox.len();
         let wanted = client.parser.wanted();
+        if fed + wanted >= UPLOAD && self.begin_upload(&reader.settings.conf.commands, id) {
+            return Next::More;
+        }
+        let Some(client) = self.clients.get_mut(id) else { return Next::Enough };
+        let Some(inbox) = &mut client.inbox else { return Next::Enough };
         if inbox.room() < wanted.clamp(1, LARGE) {
             // Whoever announces much gets memory as it comes, not as it is announced.
             let more = wanted.clamp(LARGE, fed.max(4 * LARGE));
@@ -534,6 +546,9 @@ impl Handler {
             client.intake = Intake::Closed;
             client.inbox = None;
             self.list_client(id);
+            if let Some(sequence) = self.break_off_upload(id) {
+                self.answer(id, sequence, replies::NO_SERVER_CONNECTION);
+            }
         }
         Next::Enough
     }
@@ -562,7 +577,8 @@ impl Handler {
     /// Says what is wrong, after the replies to what was right, and takes no more.
     #[cold]
     #[inline(never)]
-    fn protocol_error(&mut self, id: ClientId, error: &ProtocolError) {
+    pub(super) fn protocol_error(&mut self, id: ClientId, error: &ProtocolError) {
+        let begun = self.break_off_upload(id);
         let Some(client) = self.clients.get_mut(id) else { return };
         log_notice!(
             self.log,
@@ -574,7 +590,7 @@ impl Handler {
         );
         let mut reply = Vec::new();
         error.reply(&mut reply);
-        let sequence = client.expect();
+        let sequence = begun.unwrap_or_else(|| client.expect());
         client.intake = Intake::Closed;
         client.inbox = None;
         self.answer(id, sequence, &reply);
@@ -672,6 +688,9 @@ impl Handler {
             }
             for link in client.fed_by {
                 self.abandon_giant(link);
+            }
+            if let Some(upload) = client.upload {
+                self.abandon_upload(&upload);
             }
             if client.subscribes {
                 self.end_topics_of(id);

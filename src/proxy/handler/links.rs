@@ -158,6 +158,10 @@ impl Handler {
     /// The last request on a private link is answered.
     pub(super) fn give_back(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(id) else { return };
+        if link.is_fed {
+            // It was answered before it was there; the server waits for the rest.
+            return self.lose_link(id, Loss::Retired);
+        }
         link.log.trim();
         link.timed = false;
         let (server, lane) = (link.server, link.lane);
@@ -401,8 +405,12 @@ impl Handler {
                 self.deadlines.links_by(self.now_us + timeout_us);
             }
         }
+        let is_fed = link.is_fed;
         if let Err(error) = flushed {
-            self.lose_link(id, Loss::Error(error));
+            return self.lose_link(id, Loss::Error(error));
+        }
+        if is_fed {
+            self.feed_on(id, sent > 0);
         }
     }
 

@@ -57,6 +57,9 @@ impl Handler {
         }
         self.count_failure(&link, &loss);
         let mut awaiting = mem::take(&mut link.awaiting);
+        if link.is_fed {
+            self.wake_uploader(awaiting.back_mut().map(|awaiting| awaiting.origin));
+        }
         if link.listens {
             self.lose_upstream(id, &link, &loss);
         }
@@ -77,7 +80,8 @@ impl Handler {
             let is_unsent = link.never_sent(awaiting);
             let error = match loss {
                 Loss::NoResp3(_) => replies::NO_RESP3,
-                _ if is_unsent => replies::NO_SERVER_CONNECTION,
+                // What is not there whole is not executed.
+                _ if is_unsent || link.is_fed => replies::NO_SERVER_CONNECTION,
                 _ => replies::SERVER_CONNECTION_CLOSE,
             };
             if let Origin::Session { client, sequence, step } = awaiting.origin {

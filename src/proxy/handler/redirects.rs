@@ -35,7 +35,7 @@ impl Handler {
         }
         let Some(link) = self.links.get(id) else { return false };
         let Some(request) = link.log.request(awaiting.offset, awaiting.length as usize) else {
-            return false;
+            return self.redirect_upload(awaiting, (&address, slot, ask));
         };
         let (request, lane, sender) = (request.to_vec(), link.lane, link.server);
         let is_owner = self.topology.find(&address) == self.topology.master_of_slot(slot);
@@ -112,7 +112,12 @@ impl Handler {
     }
 
     /// The server that a redirection names, which may be new; MOVED also makes it the owner.
-    fn server_at(&mut self, address: &Address, slot: Slot, ask: bool) -> Option<ServerId> {
+    pub(super) fn server_at(
+        &mut self,
+        address: &Address,
+        slot: Slot,
+        ask: bool,
+    ) -> Option<ServerId> {
         let known = self.topology.find(address);
         match known {
             Some(server) if ask || self.topology.master_of_slot(slot) == Some(server) => {

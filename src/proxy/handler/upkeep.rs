@@ -425,6 +425,11 @@ impl Handler {
                 LinkState::Resolving { deadline_us }
                 | LinkState::Connecting { deadline_us }
                 | LinkState::Handshaking { deadline_us, .. } => deadline_us,
+                // It is for the client to go on.
+                LinkState::Ready if timeout_us > 0 && link.is_fed && link.log.unsent() == 0 => {
+                    link.heard_us = now_us;
+                    now_us.saturating_add(timeout_us)
+                }
                 // Who listens for messages looks after its links itself.
                 LinkState::Ready if timeout_us > 0 && !link.is_blocked() && !link.listens => {
                     link.answer_deadline_us(timeout_us)
@@ -458,7 +463,7 @@ impl Handler {
         let now_us = self.now_us;
         let Some(link) = self.links.get_mut(id) else { return };
         // Who has a link alone cannot go on there without this answer.
-        if link.is_stalled(now_us, timeout_us) || link.is_in_session() {
+        if link.is_stalled(now_us, timeout_us) || link.is_in_session() || link.is_fed {
             return self.lose_link(id, Loss::TimeOut);
         }
         let late = link.give_up_late(now_us, timeout_us);
@@ -504,7 +509,12 @@ impl Handler {
                 || self.insight.monitors.has(id)
                 || client.intake == Intake::Held;
             // Who has just been given what it waited for is written to at the end of this turn.
-            if client.owed() > 0 || client.listed || may_idle {
+            // Whose server is slow is not idle, but who does not finish what it has begun may be.
+            let is_owed = match &client.upload {
+                Some(upload) => upload.is_held_up,
+                None => client.owed() > 0,
+            };
+            if is_owed || client.listed || may_idle {
                 client.active_us = self.now_us;
             }
             let deadline_us = client.active_us.saturating_add(timeout_us);
