@@ -96,6 +96,11 @@ impl Budget {
         }
     }
 
+    /// Whether there is a bound at all.
+    pub fn is_limited(&self) -> bool {
+        self.spent_at != usize::MAX
+    }
+
     /// Whether memory is short.
     #[inline]
     pub fn is_short(&self) -> bool {

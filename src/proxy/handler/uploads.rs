@@ -9,7 +9,8 @@
 //! so, and for some seconds large requests are kept whole, so that its next attempt gets through.
 //!
 //! Only what is out of the ordinary in nothing else travels like this: one key, which comes first,
-//! of a client that is in the middle of nothing. The rest is read whole, as ever.
+//! of a client that is in the middle of nothing. The rest is read whole, as ever; and so is all
+//! where `MaxMemory` bounds the memory, which rations what is read by what each client holds.
 //!
 //! An upload ends with its last byte; then its client waits for the answer. Or before: its link is
 //! lost or answers early, and the rest is read and thrown away; or its client leaves or talks
@@ -83,6 +84,7 @@ impl Handler {
             && !self.is_paused()
             && self.client_pause.is_none()
             && !self.insight.monitors.is_watching
+            && !self.budget.is_limited()
             && self.now_us >= self.uploads_from_us;
         let Some(client) = self.clients.get_mut(id) else { return false };
         let Some(inbox) = client.inbox.as_ref().filter(|_| is_ordinary && client.is_plain()) else {
