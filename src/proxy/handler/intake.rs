@@ -545,8 +545,9 @@ impl Handler {
             client.ended = true;
             client.intake = Intake::Closed;
             client.inbox = None;
+            let is_cut_short = client.upload.is_some();
             self.list_client(id);
-            if let Some(sequence) = self.break_off_upload(id) {
+            if is_cut_short && let Some(sequence) = self.break_off_upload(id) {
                 self.answer(id, sequence, replies::NO_SERVER_CONNECTION);
             }
         }
