@@ -145,6 +145,31 @@ fn what_the_server_does_not_take_is_not_read() {
     }
 }
 
+/// Who is in the middle of one when memory becomes short has to come to its end: nothing else
+/// gives that memory back.
+#[test]
+fn memory_may_become_short_in_the_middle() {
+    if original_differs("has no limit") {
+        return;
+    }
+    let (cluster, proxy) = alone("", "");
+    let mut admin = proxy.client();
+    let large = value(6 << 20);
+    assert_eq!(admin.line("SET small 1"), ok());
+    cluster.node(0).pause();
+    let mut clients: Vec<Client> = (0..12).map(|_| proxy.client()).collect();
+    let request = request(&[b"SET", b"large", &large]);
+    let sending: Vec<_> =
+        clients.iter().map(|client| Sending::begin(client, request.clone())).collect();
+    sending.iter().for_each(Sending::wait_until_held_up);
+    assert_eq!(admin.line("CONFIG SET MaxMemory 16777216"), ok());
+    cluster.node(0).resume();
+    for (client, sending) in clients.iter_mut().zip(sending) {
+        assert_eq!(client.reply(), ok());
+        assert_eq!(sending.end(), Ok(()));
+    }
+}
+
 #[test]
 fn a_server_that_dies_in_the_middle_costs_that_request_only() {
     if original_differs("reads it whole") {

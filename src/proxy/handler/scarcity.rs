@@ -142,8 +142,9 @@ impl Handler {
             // Nothing is taken from it anyway.
             return Some(SCRATCH);
         }
-        if client.owed() > 0 || !client.outbox.is_empty() {
-            // It goes on when it has got something.
+        let is_owed = client.owed() > 0 && client.upload.is_none();
+        if is_owed || !client.outbox.is_empty() {
+            // It goes on when it has got something. For an upload it gets nothing before its end.
             client.intake = Intake::Paused;
             return None;
         }
