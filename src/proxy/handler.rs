@@ -165,8 +165,6 @@ pub struct Handler {
     recorder: Recorder,
 }
 
-/// How soon lines are handed in again that the log could not take at once.
-const LOG_AGAIN_US: u64 = 1000;
 /// Tells links and clients apart in a token: no slab has this many slots.
 const LINK_BIT: u64 = 1 << 31;
 /// The token of the mailbox.
@@ -286,7 +284,7 @@ impl Handler {
             self.plan_thinning();
         }
         if self.log.holds() {
-            self.log.hand_in();
+            self.hand_in_log();
         }
         Ok(!self.has_finished())
     }
@@ -339,14 +337,10 @@ impl Handler {
         if !(self.eager_clients.is_empty() && self.eager_links.is_empty()) {
             return Some(0);
         }
-        let sleep_us = match self.deadlines.next_us() {
+        match self.deadlines.next_us() {
             u64::MAX => None,
             next => Some(next.saturating_sub(self.now_us)),
-        };
-        if self.log.holds() {
-            return Some(sleep_us.map_or(LOG_AGAIN_US, |sleep_us| sleep_us.min(LOG_AGAIN_US)));
         }
-        sleep_us
     }
 
     #[cfg_attr(small, optimize(speed))]

@@ -334,7 +334,8 @@ fn a_request_that_could_never_fit_costs_its_client_the_connection() {
     }
     let proxy = Proxy::start(&format!("MaxMemory 8M\n{}", shared_cluster().conf()));
     let mut client = proxy.client();
-    client.send(b"*3\r\n$3\r\nSET\r\n$6\r\nmemory\r\n$100000000\r\n");
+    // With one key it would be passed on while it comes.
+    client.send(b"*5\r\n$4\r\nMSET\r\n$5\r\nother\r\n$1\r\n1\r\n$6\r\nmemory\r\n$100000000\r\n");
     let piece = vec![b'x'; 1 << 20];
     client.set_deadline(Duration::from_secs(2));
     let sent = (0..100).take_while(|_| client.try_send(&piece).is_ok()).count();

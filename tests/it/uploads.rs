@@ -145,6 +145,31 @@ fn what_the_server_does_not_take_is_not_read() {
     }
 }
 
+#[test]
+fn more_than_the_memory_of_the_proxy_passes_through_it() {
+    if original_differs("has no limit") {
+        return;
+    }
+    let (cluster, mut proxy) = alone("MaxMemory 16M", "");
+    let large = value(6 << 20);
+    assert_eq!(proxy.client().line("SET small 1"), ok());
+    let before_kb = proxy.process().resident_kb();
+    cluster.node(0).pause();
+    let mut clients: Vec<Client> = (0..40).map(|_| proxy.client()).collect();
+    let request = request(&[b"SET", b"large", &large]);
+    let sending: Vec<_> =
+        clients.iter().map(|client| Sending::begin(client, request.clone())).collect();
+    sending.iter().for_each(Sending::wait_until_held_up);
+    let grown_kb = proxy.process().resident_kb().saturating_sub(before_kb);
+    cluster.node(0).resume();
+    assert!(grown_kb < 16 * 1024, "{grown_kb} KB for forty requests of 6 MB");
+    for (client, sending) in clients.iter_mut().zip(sending) {
+        assert_eq!(client.reply(), ok());
+        assert_eq!(sending.end(), Ok(()));
+    }
+    assert!(proxy.client().line("GET large") == Value::Bulk(large), "not what was sent");
+}
+
 /// Who is in the middle of one when memory becomes short has to come to its end: nothing else
 /// gives that memory back.
 #[test]

@@ -128,9 +128,7 @@ impl Handler {
                 client.intake = Intake::Closed;
             }
             self.list_client(id);
-            if let Some(sequence) = self.break_off_upload(id) {
-                self.answer(id, sequence, replies::NO_SERVER_CONNECTION);
-            }
+            self.cut_upload_short(id);
         }
     }
 
@@ -547,8 +545,8 @@ impl Handler {
             client.inbox = None;
             let is_cut_short = client.upload.is_some();
             self.list_client(id);
-            if is_cut_short && let Some(sequence) = self.break_off_upload(id) {
-                self.answer(id, sequence, replies::NO_SERVER_CONNECTION);
+            if is_cut_short {
+                self.cut_upload_short(id);
             }
         }
         Next::Enough

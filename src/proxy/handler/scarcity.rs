@@ -96,11 +96,6 @@ impl Budget {
         }
     }
 
-    /// Whether there is a bound at all.
-    pub fn is_limited(&self) -> bool {
-        self.spent_at != usize::MAX
-    }
-
     /// Whether memory is short.
     #[inline]
     pub fn is_short(&self) -> bool {
@@ -326,7 +321,9 @@ impl Handler {
         let holders = self.clients.iter().map(|(id, client)| {
             let gathered = gathering.get(&id.to_u64()).copied().unwrap_or(0);
             let subscribed = if client.subscribes { self.subscriptions_cost(id) } else { 0 };
-            (client.held_bytes() + gathered + subscribed, id)
+            let link = client.upload.as_ref().and_then(|upload| self.links.get(upload.link?));
+            let fed = link.map_or(0, |link| link.log.held_bytes());
+            (client.held_bytes() + gathered + subscribed + fed, id)
         });
         holders.filter(|(bytes, _)| *bytes >= least).collect()
     }

@@ -58,19 +58,21 @@ pub(super) enum Chore {
     Known,
     /// Whoever is still there is abandoned.
     Stop,
+    /// Lines are handed in again that the log could not take at once.
+    Log,
 }
 
 /// When there is something to do although nothing happens, in microseconds of the monotonic
 /// clock; `u64::MAX` is never.
 pub(super) struct Deadlines {
-    by_chore: [u64; Chore::Stop as usize + 1],
+    by_chore: [u64; Chore::Log as usize + 1],
     /// The first of them: asked twice a turn, changed seldom.
     next_us: u64,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
-        Deadlines { by_chore: [u64::MAX; Chore::Stop as usize + 1], next_us: u64::MAX }
+        Deadlines { by_chore: [u64::MAX; Chore::Log as usize + 1], next_us: u64::MAX }
     }
 }
 
@@ -120,6 +122,8 @@ const CONTACTS_MAX: usize = 8;
 /// A process that has just been started is ready although it does not know the topology after so
 /// long.
 const KNOWN_US: u64 = 2_000_000;
+/// How soon lines are handed in again.
+const LOG_AGAIN_US: u64 = 1_000;
 /// Spare buffers are given back at these intervals, half of them each time.
 const THINNING_US: u64 = 1_000_000;
 /// So many bytes are worth asking the allocator for.
@@ -219,6 +223,19 @@ impl Handler {
         }
         if now_us >= self.deadlines.of(Chore::Stop) {
             self.abandon_clients();
+        }
+        if now_us >= self.deadlines.of(Chore::Log) {
+            // The end of the turn does it.
+            self.deadlines.set(Chore::Log, u64::MAX);
+        }
+    }
+
+    /// Hands in the lines that the log could not take at once. It may still not: then soon again.
+    #[cold]
+    pub(super) fn hand_in_log(&mut self) {
+        self.log.hand_in();
+        if self.log.holds() {
+            self.deadlines.advance(Chore::Log, self.now_us + LOG_AGAIN_US);
         }
     }
 

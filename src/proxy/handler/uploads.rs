@@ -9,8 +9,7 @@
 //! so, and for some seconds large requests are kept whole, so that its next attempt gets through.
 //!
 //! Only what is out of the ordinary in nothing else travels like this: one key, which comes first,
-//! of a client that is in the middle of nothing. The rest is read whole, as ever; and so is all
-//! where `MaxMemory` bounds the memory, which rations what is read by what each client holds.
+//! of a client that is in the middle of nothing. The rest is read whole, as ever.
 //!
 //! An upload ends with its last byte; then its client waits for the answer. Or before: its link is
 //! lost or answers early, and the rest is read and thrown away; or its client leaves or talks
@@ -19,14 +18,14 @@
 use super::super::accept_connection::{Intake, Upload};
 use super::super::auth::Verdict;
 use super::super::replies;
-use super::super::request::{Awaiting, ClientId, LinkId, Origin, Ticket};
+use super::super::request::{Awaiting, ClientId, LinkId, Origin};
 use super::Handler;
 use super::dispatch::{Message, Request};
 use super::intake::{Next, Reader};
 use super::loss::Loss;
 use crate::base::address::Address;
 use crate::pool::{ServerId, Slot};
-use crate::resp::command::{Command, CommandTable};
+use crate::resp::command::CommandTable;
 use crate::resp::request_parser::{Arguments, Parsed};
 use crate::resp::writer::Sink;
 use crate::sys::Progress;
@@ -34,9 +33,8 @@ use crate::sys::Progress;
 /// A request of so many bytes and more is not kept.
 pub(super) const UPLOAD: usize = 4 << 20;
 /// A client whose server has yet to take so many bytes is not read.
-const UNSENT_MAX: u64 = 1 << 20;
-/// When only so many are left, it is read again.
-const UNSENT_FEW: u64 = 256 << 10;
+/// It is read again when a quarter is left.
+const UNSENT_MAX: usize = 1 << 20;
 /// How long large requests are kept whole after one could not be sent again.
 const KEEP_US: u64 = 10_000_000;
 
@@ -84,7 +82,6 @@ impl Handler {
             && !self.is_paused()
             && self.client_pause.is_none()
             && !self.insight.monitors.is_watching
-            && !self.budget.is_limited()
             && self.now_us >= self.uploads_from_us;
         let Some(client) = self.clients.get_mut(id) else { return false };
         let Some(inbox) = client.inbox.as_ref().filter(|_| is_ordinary && client.is_plain()) else {
@@ -109,24 +106,35 @@ impl Handler {
         let place = self.topology.place(head.word(1));
         let lane = client.lane;
         let length = inbox.len() + client.parser.wanted();
-        let words = head.words.map(<[u8]>::to_vec);
+        // What is known of it, in the form of a request of its own.
+        let (mut known, mut arguments) = (Vec::new(), Arguments::default());
+        known.command(&head.words);
+        arguments.index(&known);
         let Ok(server) = self.choose(place, true) else { return false };
         let Some(link) = self.private_link(server, lane) else { return false };
         if self.read_your_writes_us > 0 {
             self.reads_own_writes(id, place, true);
         }
-        self.start_upload(command, id, link);
+        let request = Request {
+            client: id,
+            sequence: 0,
+            lane,
+            is_watching: false,
+            from_master: false,
+            command,
+            arguments: &arguments,
+            message: Message::passing(&known),
+        };
+        self.start_upload(request, link);
         if self.insight.meets(length) {
-            self.look_at_upload(command, id, [&words[0], &words[1]], length);
+            self.look_at_length(&request, length);
         }
         true
     }
 
-    fn start_upload(&mut self, command: &Command, id: ClientId, link_id: LinkId) {
-        let (Some(client), Some(link)) = (self.clients.get_mut(id), self.links.get_mut(link_id))
-        else {
-            return;
-        };
+    fn start_upload(&mut self, request: Request<'_>, link_id: LinkId) {
+        let client = self.clients.get_mut(request.client);
+        let (Some(client), Some(link)) = (client, self.links.get_mut(link_id)) else { return };
         let Some(beginning) = client.inbox.take() else { return };
         if client.needs_line()
             && let Some(line) = self.lines.pop()
@@ -135,47 +143,13 @@ impl Handler {
         }
         let sequence = client.expect();
         client.active_us = self.now_us;
-        client.command = Some(command.id());
+        client.command = Some(request.command.id());
         client.upload = Some(Box::new(Upload { link: Some(link_id), sequence, is_held_up: false }));
-        let ticket = Ticket {
-            origin: Origin::Client { client: id, sequence },
-            since_us: self.now_us,
-            held_us: 0,
-            command: Some(command.id()),
-            hops: 0,
-            repeatable: false,
-        };
         link.is_fed = true;
         link.heard_us = self.now_us;
         link.log.begin_passing();
-        link.send_buffer(beginning, ticket);
+        link.send_buffer(beginning, Request { sequence, ..request }.ticket(self.now_us));
         self.list_link(link_id);
-    }
-
-    /// Counts the key, as of any other request.
-    fn look_at_upload(
-        &mut self,
-        command: &Command,
-        client: ClientId,
-        words: [&[u8]; 2],
-        length: usize,
-    ) {
-        let mut bytes = Vec::new();
-        bytes.command(&words);
-        let mut arguments = Arguments::default();
-        arguments.index(&bytes);
-        let Some(lane) = self.clients.get(client).map(|client| client.lane) else { return };
-        let request = Request {
-            client,
-            sequence: 0,
-            lane,
-            is_watching: false,
-            from_master: false,
-            command,
-            arguments: &arguments,
-            message: Message::passing(&bytes),
-        };
-        self.look_at_length(&request, length);
     }
 
     /// Reads more of a request that is passed on.
@@ -228,8 +202,14 @@ impl Handler {
         }
     }
 
+    /// How many bytes may wait for a server: less, while memory is short.
+    fn unsent_max(&self) -> u64 {
+        self.budget.share_of(UNSENT_MAX.min(self.budget.unread_max)) as u64
+    }
+
     /// Passes on a piece of a request; if nobody waits for it any more, it is forgotten.
     fn feed(&mut self, id: ClientId, piece: &[u8]) {
+        let most = self.unsent_max();
         let Some(client) = self.clients.get_mut(id) else { return };
         let Some(upload) = &mut client.upload else { return };
         let link = upload.link.and_then(|link| Some((link, self.links.get_mut(link)?)));
@@ -242,7 +222,7 @@ impl Handler {
             let length = u32::try_from(piece.len()).unwrap_or(u32::MAX);
             awaiting.length = awaiting.length.saturating_add(length);
         }
-        upload.is_held_up = link.log.unsent() >= UNSENT_MAX;
+        upload.is_held_up = link.log.unsent() >= most;
         self.list_link(link_id);
     }
 
@@ -270,12 +250,13 @@ impl Handler {
     /// go on.
     #[cold]
     pub(super) fn feed_on(&mut self, id: LinkId, has_moved: bool) {
+        let few = self.unsent_max() / 4;
         let Some(link) = self.links.get_mut(id) else { return };
         link.log.forget_sent();
         if has_moved {
             link.heard_us = self.now_us;
         }
-        if link.log.unsent() <= UNSENT_FEW {
+        if link.log.unsent() <= few {
             let origin = link.awaiting.back_mut().map(|awaiting| awaiting.origin);
             self.wake_uploader(origin);
         }
@@ -300,6 +281,14 @@ impl Handler {
     pub(super) fn break_off_upload(&mut self, id: ClientId) -> Option<u32> {
         let upload = self.clients.get_mut(id)?.upload.take()?;
         self.abandon_upload(&upload).then_some(upload.sequence)
+    }
+
+    /// The same for a client that is not read any more; it is told that its request was not sent.
+    #[cold]
+    pub(super) fn cut_upload_short(&mut self, id: ClientId) {
+        if let Some(sequence) = self.break_off_upload(id) {
+            self.answer(id, sequence, replies::NO_SERVER_CONNECTION);
+        }
     }
 
     /// Closes the link of an upload whose rest will not come; nobody gets an answer. Whether there
