@@ -23,7 +23,7 @@ mod scratch;
 mod value;
 mod writers;
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -72,11 +72,11 @@ pub fn wait_until_told(
     }
 }
 
-/// A port that was free a moment ago and that no other test of this process was given.
+/// A port that was free a moment ago, and that no other test of this process was given lately.
 ///
 /// Whoever binds it must still be ready to find it taken, and ask again.
 pub fn free_port() -> u16 {
-    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    static GIVEN: Mutex<Given> = Mutex::new(Given(VecDeque::new()));
     loop {
         let probe = TcpListener::bind("127.0.0.1:0").expect("a port on loopback");
         let port = probe.local_addr().expect("the address of a bound socket").port();
@@ -85,12 +85,43 @@ pub fn free_port() -> u16 {
         if TcpListener::bind(("127.0.0.1", bus)).is_err() {
             continue;
         }
-        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let given = given.get_or_insert_default();
-        if given.len() < 4000 && given.insert(port) && given.insert(bus) {
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).give(port, bus) {
             return port;
         }
     }
+}
+
+/// The ports that were given last, oldest first.
+struct Given(VecDeque<u16>);
+
+impl Given {
+    /// Who was given a port before so many others has bound it by now, or is done with it.
+    const MAX: usize = 2000;
+
+    /// Gives away a port with that of its bus, unless either was given lately.
+    fn give(&mut self, port: u16, bus: u16) -> bool {
+        let is_given = |known: &u16| [port, bus].contains(known) || *known + 10_000 == port;
+        if self.0.iter().any(is_given) {
+            return false;
+        }
+        if self.0.len() == Given::MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(port);
+        true
+    }
+}
+
+#[test]
+fn ports_do_not_run_out() {
+    let mut given = Given(VecDeque::new());
+    for port in (20_000..).take(Given::MAX * 3) {
+        assert!(given.give(port, port + 10_000), "{port}");
+        assert!(!given.give(port, port + 10_000), "{port} twice");
+    }
+    // Nor is anybody's bus given, neither for itself nor as a bus.
+    assert!(!given.give(35_999, 45_999));
+    assert!(!given.give(15_999, 25_999));
 }
 
 /// Three masters and three replicas that all tests share; whoever changes the topology starts a
